@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import traceback
@@ -26,8 +27,12 @@ logger = logging.getLogger("bentoml.accomplice")
 
 #: HTTP methods that the log names.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-#: Paths left out of the log and not observed: they are polled every few seconds.
+#: Paths that are not observed, and left out of the log unless access is refused: they are polled
+#: every few seconds.
 QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+
+#: Key of the name of a request's token in its scope, set by ``api.guard``.
+TOKEN_KEY = "accomplice.token"
 
 #: Status -> code and message of the error that replaces BentoML's.
 ERRORS = {
@@ -117,13 +122,26 @@ class Envelope:
 
     def _log(self, scope: Message, status: int, seconds: float) -> None:
         path, method = scope["path"], scope["method"]
-        if path in QUIET:
+        if path in QUIET and status not in (401, 403):
             return
-        if self.observe is not None:
+        if self.observe is not None and path not in QUIET:
             self.observe(path, status, seconds)
-        route = path if path in self.routes else "(another path)"
+        route = path if path in self.routes or path in QUIET else "(another path)"
         verb = method if method in METHODS else "(another method)"
-        logger.info("%s %s %d %.1f ms", verb, route, status, 1000 * seconds)
+        name = scope.get(TOKEN_KEY)
+        token = "" if name is None else f" token={name}"
+        # The address is needed where requests are refused; it is logged nowhere else.
+        client = f" from={_address(scope)}" if 400 <= status < 500 else ""
+        logger.info("%s %s %d %.1f ms%s%s", verb, route, status, 1000 * seconds, token, client)
+
+
+def _address(scope: Message) -> str:
+    """Return the IP address of a request's client; a proxy's header could hold any text."""
+    try:
+        address = ipaddress.ip_address((scope.get("client") or ("",))[0])
+    except ValueError:
+        return "unknown"
+    return str(address).partition("%")[0]
 
 
 class _Answer:

@@ -30,6 +30,7 @@ from accomplice.serving.api.errors import (
     CACHE,
     ERRORS,
     HEADERS,
+    TOKEN_KEY,
     App,
     Message,
     Receive,
@@ -41,7 +42,7 @@ from accomplice.serving.api.tokens import (
     BODY_VARIABLE,
     CONCURRENCY_VARIABLE,
     TOKENS_VARIABLE,
-    read_tokens,
+    TokenFile,
 )
 
 #: Default maximum of requests under way at once.
@@ -114,7 +115,7 @@ class Limits:
         """
         token_file = environ.get(TOKENS_VARIABLE)
         return cls(
-            tokens=read_tokens(Path(token_file)) if token_file else {},
+            tokens=TokenFile(Path(token_file)) if token_file else {},
             concurrency=int(_number(environ, CONCURRENCY_VARIABLE, CONCURRENCY, whole=True)),
             body=int(_number(environ, BODY_VARIABLE, BODY_MB) * 2**20),
         )
@@ -181,7 +182,8 @@ class Guard:
         headers = {name.lower(): value for name, value in scope["headers"]}
         if not self.limits.tokens and _from_outside(scope):
             raise _RefusedError(403)
-        if not (_needs_no_token(scope) or self._authorised(headers.get(b"authorization", b""))):
+        given = headers.get(b"authorization", b"")
+        if not (_needs_no_token(scope) or self._authorised(scope, given)):
             raise _RefusedError(401, ((b"www-authenticate", b"Bearer"),))
         # No await between the comparison and the count: no two requests take the last place.
         if self._under_way >= self.limits.concurrency:
@@ -204,17 +206,23 @@ class Guard:
             finally:
                 self._held_back -= 1
 
-    def _authorised(self, authorization: bytes) -> bool:
-        """Whether the header holds a known token, or no token is needed."""
-        if not self.limits.tokens:
+    def _authorised(self, scope: Message, authorization: bytes) -> bool:
+        """Whether the header holds a known token, or no token is needed.
+
+        The token's name is kept in the scope, for the log.
+        """
+        tokens = self.limits.tokens
+        if not tokens:
             return True
         scheme, _, token = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
             return False
         given = hashlib.sha256(token.strip()).hexdigest()
         # All are compared, each in constant time, so that the duration reveals nothing.
-        matches = [hmac.compare_digest(given, known) for known in self.limits.tokens]
-        return any(matches)
+        names = [name for known, name in tokens.items() if hmac.compare_digest(given, known)]
+        if names:
+            scope[TOKEN_KEY] = names[0]
+        return bool(names)
 
     async def _pass_on(self, scope: Message, body: bytes, receive: Receive, send: _Sender) -> None:
         messages = iter([{"type": "http.request", "body": body, "more_body": False}])

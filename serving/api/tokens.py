@@ -1,4 +1,4 @@
-"""Access tokens of the endpoint, and their file, which holds their names and hashes alone.
+"""Access tokens of the endpoint, and their file, which holds names, hashes and last moments alone.
 
 ``serving.api.guard`` checks them. The process that starts a server reads the file too, but must not
 import the guard.
@@ -7,11 +7,18 @@ import the guard.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
+import stat
+import time
+from collections.abc import ItemsView, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from accomplice.data.errors import InputError
+from accomplice.serving.api.errors import logger
 
 #: Environment variable of the token file's path.
 TOKENS_VARIABLE = "ACCOMPLICE_TOKENS"
@@ -22,8 +29,30 @@ BODY_VARIABLE = "ACCOMPLICE_MAX_BODY_MB"
 #: Upper bound (exclusive) of both maxima.
 BELOW = 1_000_000
 
-#: Pattern of a token file's line: name and SHA-256.
-LINE = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})")
+#: Pattern of a token file's line: name, SHA-256 and, of a token that expires, its last moment.
+LINE = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})(?::([0-9TZ:-]+))?")
+#: Form of a last moment, in UTC.
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+#: Maximum of bytes of a token file.
+LARGEST = 1 << 20
+#: Seconds between two readings of the file of a running server.
+EVERY = 2.0
+#: Maximum of a file's faults that are logged.
+FAULTS = 5
+
+
+@dataclass(frozen=True)
+class Token:
+    """A known token."""
+
+    name: str
+    """Name of the program or the people that have it."""
+    expires: datetime | None = None
+    """Last moment of its validity; None if it does not expire."""
+
+    def valid(self, now: datetime) -> bool:
+        """Whether the token is valid at a moment."""
+        return self.expires is None or now <= self.expires
 
 
 def hashed(token: str) -> str:
@@ -31,11 +60,12 @@ def hashed(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def new_token(name: str) -> tuple[str, str]:
+def new_token(name: str, expires: datetime | None = None) -> tuple[str, str]:
     """Return a new random token, and its line for a token file.
 
     Args:
         name: the token's name, such as its user's.
+        expires: last moment of its validity; None if it does not expire.
 
     Raises:
         InputError: the name is empty, has over 64 characters, or has others than letters (A to Z, a
@@ -45,32 +75,180 @@ def new_token(name: str) -> tuple[str, str]:
     line = f"{name}:{hashed(token)}"
     if not LINE.fullmatch(line):
         raise InputError("the token's name: use up to 64 letters, digits, dots, dashes")
-    return token, line
+    return token, line if expires is None else f"{line}:{expires.astimezone(UTC):{MOMENT}}"
 
 
-def read_tokens(path: Path) -> dict[str, str]:
-    """Read a token file: a line ``name:sha256`` for each token, ``#`` before a comment.
+def parse_tokens(text: str) -> tuple[dict[str, Token], list[str]]:
+    """Read the text of a token file: ``NAME:SHA256`` or ``NAME:SHA256:UNTIL``, ``#`` for comments.
 
     Returns:
-        SHA-256 -> name of each token.
+        SHA-256 -> token of each valid line, and the fault of each other line. A fault does not
+        repeat its line, which may be a token that was pasted by mistake.
+    """
+    tokens: dict[str, Token] = {}
+    lines: dict[str, int] = {}
+    faults = []
+    for number, line in enumerate(text.splitlines(), 1):
+        entry = line.partition("#")[0].strip()
+        if not entry:
+            continue
+        parsed = _parse(entry)
+        if parsed is None:
+            faults.append(f"line {number} is not NAME:SHA256 (see accomplice token)")
+            continue
+        digest, token = parsed
+        first = lines.get(token.name) or lines.get(digest)
+        if first is not None:
+            faults.append(f"line {number} repeats the name or the hash of line {first}: remove one")
+            continue
+        lines[token.name] = lines[digest] = number
+        tokens[digest] = token
+    return tokens, faults
+
+
+def _parse(entry: str) -> tuple[str, Token] | None:
+    """Return the hash and the token of a line; None if the line is invalid."""
+    match = LINE.fullmatch(entry)
+    if match is None:
+        return None
+    name, digest, until = match.groups()
+    try:
+        expires = None if until is None else datetime.strptime(until, MOMENT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return digest, Token(name, expires)
+
+
+def read_tokens(path: Path) -> dict[str, Token]:
+    """Return SHA-256 -> token of each token of a file.
+
+    Args:
+        path: the token file.
 
     Raises:
-        InputError: the file cannot be read, a line is invalid, or there is no token.
+        InputError: as for :func:`read_safely`, a line is invalid, a name or hash stands there
+            twice, or there is no token that is valid now.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise InputError(f"{path}: no token file there that can be read") from None
-    tokens = {}
-    for number, line in enumerate(lines, 1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        match = LINE.fullmatch(text)
-        if match is None:
-            # Not the line itself: it may be a token that was pasted by mistake.
-            raise InputError(f"{path}: line {number} is not NAME:SHA256 (see accomplice token)")
-        tokens[match[2]] = match[1]
+    tokens, faults = parse_tokens(read_safely(path))
+    if faults:
+        raise InputError(f"{path}: {faults[0]}")
     if not tokens:
         raise InputError(f"{path}: holds no token: accomplice token NAME makes one")
+    if not any(token.valid(datetime.now(UTC)) for token in tokens.values()):
+        raise InputError(f"{path}: all its tokens have expired: accomplice token NAME makes one")
     return tokens
+
+
+def read_safely(path: Path) -> str:
+    """Return the text of a token file.
+
+    Raises:
+        InputError: the file cannot be read, or as for :func:`check_safe`.
+    """
+    try:
+        # Opening a device can have effects, and opening a FIFO can wait.
+        check_safe(path, path.stat())
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            check_safe(path, os.fstat(file.fileno()))
+            return file.read(LARGEST).decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"{path}: no token file there that can be read") from None
+
+
+def check_safe(path: Path, found: os.stat_result) -> None:
+    """Refuse a token file that another user can write.
+
+    Args:
+        path: the file's path, for the error.
+        found: state of the file.
+
+    Raises:
+        InputError: it is no regular file, belongs to a user other than root and this process's, may
+            be written by its group or by all, or is too large.
+    """
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{path}: no token file: it is a folder, pipe or device")
+    if found.st_uid not in (0, os.geteuid()):
+        raise InputError(
+            f"{path}: belongs to another user, who can add tokens: make it root's or that of the "
+            f"user who serves (chown), or serve as its owner"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise InputError(f"{path}: other users can add tokens: chmod go-w {path}")
+    if found.st_size >= LARGEST:
+        raise InputError(f"{path}: no token file: it is larger than {LARGEST >> 20} MB")
+
+
+class TokenFile(Mapping[str, str]):
+    """SHA-256 -> name of the tokens of a file that are valid now.
+
+    The file is read again at most every :data:`EVERY` seconds, when a request asks for its tokens:
+    a token that was added or removed counts from then on. Where the file is gone or another user
+    can write it, no token is valid until it is mended; of an invalid line, its token alone is not.
+    The mapping is true even if it is empty: requests need a token all the same.
+
+    Args:
+        path: the token file.
+
+    Raises:
+        InputError: as for :func:`read_tokens`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        read_tokens(path)
+        self._path = path
+        self._text: str | None = None
+        self._tokens: dict[str, Token] = {}
+        self._faults: list[str] = []
+        self._names: dict[str, str] = {}
+        self._look()
+
+    def __getitem__(self, digest: str) -> str:
+        """Return the name of the token with this SHA-256."""
+        return self._current()[digest]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the SHA-256 of each token."""
+        return iter(self._current())
+
+    def __len__(self) -> int:
+        """Return the number of tokens."""
+        return len(self._current())
+
+    def __bool__(self) -> bool:
+        """Return True."""
+        return True
+
+    def items(self) -> ItemsView[str, str]:
+        """Return SHA-256 and name of each token, read at one moment."""
+        return self._current().items()
+
+    def _current(self) -> dict[str, str]:
+        if time.monotonic() >= self._next:
+            self._look()
+        return self._names
+
+    def _look(self) -> None:
+        """Read the file, and log faults, new tokens, and tokens that are valid no more."""
+        self._next = time.monotonic() + EVERY
+        faults = self._faults
+        try:
+            text = read_safely(self._path)
+            if text != self._text:
+                self._tokens, faults = parse_tokens(text)
+                self._text = text
+        except InputError as error:
+            self._text, self._tokens, faults = None, {}, [str(error)]
+        if faults != self._faults:
+            for fault in faults[:FAULTS]:
+                logger.error("tokens: %s", " ".join(fault.split()))
+            self._faults = faults
+        now = datetime.now(UTC)
+        before = self._names
+        self._names = {each: t.name for each, t in self._tokens.items() if t.valid(now)}
+        for word, one, other in (
+            ("valid", self._names, before),
+            ("no longer valid", before, self._names),
+        ):
+            if names := sorted(one[each] for each in one.keys() - other.keys()):
+                logger.info("tokens %s from now on: %s", word, ", ".join(names))

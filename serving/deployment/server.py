@@ -106,7 +106,8 @@ class Access:
         env = {}
         if self.tokens is not None:
             read_tokens(self.tokens)
-            env[TOKENS_VARIABLE] = str(self.tokens.resolve())
+            # Links stay: an orchestrator changes a mounted file by another link.
+            env[TOKENS_VARIABLE] = str(self.tokens.absolute())
         if self.concurrency is not None:
             if not 0 < self.concurrency < BELOW:
                 raise InputError(f"--concurrency: must be above 0 and below {BELOW}")

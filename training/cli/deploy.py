@@ -174,40 +174,64 @@ def serve_stored(model: str, at: int, access: Access, every: float | None) -> No
 
 def token(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="of the program or the people who get it")
-    ],
+        str | None, typer.Argument(metavar="NAME", help="of the program or the people who get it")
+    ] = None,
     *,
-    tokens: Annotated[Path, option("FILE", "its hash is added here")],
+    tokens: Annotated[Path, option("FILE", "holds the tokens' names and hashes")],
+    expires: Annotated[
+        str | None,
+        option("WHEN", "last day of the new token's validity, or days from now, such as 90d"),
+    ] = None,
+    revoke: Annotated[str | None, option("NAME", "of the token to remove")] = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="show the names of all tokens, and until when")
+    ] = False,
 ) -> None:
-    """Make an access token for a client of the endpoint.
+    """Make, list or revoke access tokens for clients of the endpoint.
 
-    Prints a new token once, and adds its hash to a file that serve --tokens reads. To revoke a
-    token, remove its line from the file and restart the server.
+    Prints a new token once, and adds its hash to a file that serve --tokens reads. A server that
+    runs follows the file: it takes a new token, and refuses a revoked or expired one, within 5
+    seconds.
 
-      accomplice token tumour-board --tokens tokens
+      accomplice token tumour-board --tokens tokens --expires 90d
       accomplice serve model --host 10.0.0.5 --tokens tokens
       curl -s http://10.0.0.5:3000/predict -H "Authorization: Bearer $TOKEN" …
-    """
-    from accomplice.serving.api.tokens import new_token, read_tokens
+      accomplice token --list --tokens tokens
+      accomplice token --revoke tumour-board --tokens tokens
 
-    made, line = new_token(name)
-    try:
-        before = tokens.read_text(encoding="utf-8") if tokens.is_file() else ""
-        if any(each.partition("#")[0].strip() for each in before.splitlines()):
-            read_tokens(tokens)  # refuses another file
-        with tokens.open("a", encoding="utf-8") as file:
-            # A line that was left without its end must not swallow this one.
-            file.write("\n" if before and not before.endswith("\n") else "")
-            file.write(f"{line}\n")
-    except UnicodeDecodeError:
-        raise InputError(f"{tokens}: is there, and no token file: name another file") from None
-    except OSError as error:
-        raise InputError(f"{tokens}: cannot be written ({error.strerror})") from None
-    print(made)
-    print(
-        f"accomplice: shown this once; {tokens} keeps its hash, and serve --tokens reads it",
-        file=sys.stderr,
+    A day counts to its end, in UTC; --expires 2027-06-30T12:00 is a moment. Each name stands for
+    one token, and the server's log names it with each request. A file that other users can write
+    is refused; a new one only its owner can read.
+    """
+    from datetime import UTC, datetime
+
+    from accomplice.serving.deployment.token_file import (
+        add_token,
+        list_tokens,
+        read_moment,
+        revoke_token,
     )
+
+    if [name is not None, revoke is not None, list_].count(True) != 1:
+        raise InputError("token: give either a NAME, --revoke NAME or --list")
+    if expires is not None and name is None:
+        raise InputError("--expires: is for a new token: give its NAME")
+    now = datetime.now(UTC)
+    if name is not None:
+        made = add_token(tokens, name, None if expires is None else read_moment(expires, now))
+        print(made)
+        print(
+            f"accomplice: shown this once; {tokens} keeps its hash, and serve --tokens reads it",
+            file=sys.stderr,
+        )
+    elif revoke is not None:
+        left = revoke_token(tokens, revoke)
+        print(f"revoked {revoke}; {left} left: a running server refuses it within 5 seconds")
+    else:
+        for each in list_tokens(tokens):
+            until = "" if each.expires is None else f"until {each.expires:%Y-%m-%d %H:%M} UTC"
+            state = until if each.valid(now) else f"expired: {until}"
+            print(f"{each.name:<24}{state or 'does not expire'}")
 
 
 def ui(

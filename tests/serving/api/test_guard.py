@@ -20,7 +20,6 @@ from accomplice.serving.api.tokens import (
     TOKENS_VARIABLE,
     hashed,
     new_token,
-    read_tokens,
 )
 
 
@@ -80,35 +79,6 @@ def bearer(token: str) -> tuple[bytes, bytes]:
 
 
 class TestTokens:
-    def test_a_token_is_known_by_its_hash_alone(self, tmp_path: Path) -> None:
-        token, line = new_token("clinic-a")
-        path = tmp_path / "tokens"
-        path.write_text(f"# who asks\n{line}  # since spring\n\nb:{hashed('second')}\n")
-        assert token not in path.read_text()
-        assert read_tokens(path) == {hashed(token): "clinic-a", hashed("second"): "b"}
-
-    def test_two_tokens_differ(self) -> None:
-        assert new_token("a")[0] != new_token("a")[0]
-
-    @pytest.mark.parametrize("name", ["", "a b", "a:b", "ä", "x" * 65])
-    def test_a_name_that_would_not_read_again_is_refused(self, name: str) -> None:
-        with pytest.raises(InputError, match="name"):
-            new_token(name)
-
-    @pytest.mark.parametrize("text", ["", "# nobody\n", "secret-token\n", "a:abc\n"])
-    def test_a_file_that_does_not_read_is_refused_without_its_lines(
-        self, tmp_path: Path, text: str
-    ) -> None:
-        path = tmp_path / "tokens"
-        path.write_text(text)
-        with pytest.raises(InputError) as error:
-            read_tokens(path)
-        assert "secret-token" not in str(error.value)
-
-    def test_a_missing_file_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="no token file"):
-            read_tokens(tmp_path / "none")
-
     def test_each_of_several_tokens_opens(self) -> None:
         app = Guard(App(), Limits(tokens={hashed("one"): "a", hashed("two"): "b"}))
         for token in ("one", "two"):

@@ -325,14 +325,28 @@ def test_a_token_file_keeps_a_line_for_each(tmp_path, capsys):
     path.write_text("old:" + "0" * 64)  # without its end
     assert main(["token", "new", "--tokens", str(path)]) == 0
     assert read_tokens(path).keys() >= {"0" * 64}
-    assert list(read_tokens(path).values()) == ["old", "new"]
+    assert [token.name for token in read_tokens(path).values()] == ["old", "new"]
     capsys.readouterr()
-    for place in (tmp_path, tmp_path / "none" / "tokens"):
+    places = {tmp_path: "it is a folder", tmp_path / "none" / "tokens": "cannot be written"}
+    for place, said in places.items():
         assert main(["token", "new", "--tokens", str(place)]) == 2
         out, err = capsys.readouterr()
         assert out == ""
-        assert "cannot be written" in err
+        assert said in err
         assert len(err.splitlines()) == 1
+
+
+def test_tokens_are_listed_and_revoked_by_name(tmp_path, capsys):
+    at = ("--tokens", str(tmp_path / "tokens"))
+    for more in (["ward"], ["board", "--expires", "2100-01-31"]):
+        assert main(["token", *more, *at]) == 0
+    assert main(["token", "--revoke", "ward", *at]) == 0
+    capsys.readouterr()
+    assert main(["token", "--list", *at]) == 0
+    assert capsys.readouterr().out.split() == ["board", "until", "2100-01-31", "23:59", "UTC"]
+    for wrong in ([], ["a", "--list"], ["--list", "--expires", "1d"], ["a", "--expires", "soon"]):
+        assert main(["token", *wrong, *at]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_ctrl_c_in_train_marks_its_run(capsys, study, monkeypatch):
