@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from accomplice.data.errors import InputError
+from accomplice.data.errors import InputError, some
 from accomplice.serving.api.errors import logger
 
 #: Environment variable of the token file's path.
@@ -35,10 +35,12 @@ LINE = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})(?::([0-9TZ:-]+))?")
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 #: Maximum of bytes of a token file.
 LARGEST = 1 << 20
-#: Seconds between two readings of the file of a running server.
+#: Seconds between two looks at the file of a running server.
 EVERY = 2.0
-#: Maximum of a file's faults that are logged.
-FAULTS = 5
+#: Seconds after a change in which the next one may leave the file's times as they are.
+SETTLED = 3.0
+#: Maximum of names and of faults that are logged at once.
+LOGGED = 20
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,12 @@ def read_safely(path: Path) -> str:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             check_safe(path, os.fstat(file.fileno()))
             return file.read(LARGEST).decode("utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise InputError(f"{path}: no token file there that can be read") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: no token file: it is not text") from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: no token file there that can be read ({error.strerror})"
+        ) from None
 
 
 def check_safe(path: Path, found: os.stat_result) -> None:
@@ -182,10 +188,10 @@ def check_safe(path: Path, found: os.stat_result) -> None:
 class TokenFile(Mapping[str, str]):
     """SHA-256 -> name of the tokens of a file that are valid now.
 
-    The file is read again at most every :data:`EVERY` seconds, when a request asks for its tokens:
-    a token that was added or removed counts from then on. Where the file is gone or another user
-    can write it, no token is valid until it is mended; of an invalid line, its token alone is not.
-    The mapping is true even if it is empty: requests need a token all the same.
+    When a request asks for the tokens, and :data:`EVERY` seconds after the last look, the file is
+    read again if it has changed. Where it is gone or another user can write it, no token is valid
+    until it is mended; of an invalid line, its token alone is not. The mapping is true even if it
+    is empty: requests need a token all the same.
 
     Args:
         path: the token file.
@@ -195,12 +201,11 @@ class TokenFile(Mapping[str, str]):
     """
 
     def __init__(self, path: Path) -> None:
-        read_tokens(path)
         self._path = path
-        self._text: str | None = None
-        self._tokens: dict[str, Token] = {}
+        self._tokens = read_tokens(path)
+        self._names = {digest: token.name for digest, token in self._tokens.items()}
         self._faults: list[str] = []
-        self._names: dict[str, str] = {}
+        self._state: tuple[int, ...] | None = None
         self._look()
 
     def __getitem__(self, digest: str) -> str:
@@ -233,14 +238,16 @@ class TokenFile(Mapping[str, str]):
         self._next = time.monotonic() + EVERY
         faults = self._faults
         try:
-            text = read_safely(self._path)
-            if text != self._text:
-                self._tokens, faults = parse_tokens(text)
-                self._text = text
-        except InputError as error:
-            self._text, self._tokens, faults = None, {}, [str(error)]
+            found = self._path.stat()
+            # Without opening it: a server that has no descriptor left goes on with its tokens.
+            state = (*found[:7], found.st_mtime_ns, found.st_ctime_ns)
+            if state != self._state:
+                self._tokens, faults = parse_tokens(read_safely(self._path))
+                self._state = state if time.time() - found.st_ctime > SETTLED else None
+        except (InputError, OSError) as error:
+            self._state, self._tokens, faults = None, {}, [str(error)]
         if faults != self._faults:
-            for fault in faults[:FAULTS]:
+            for fault in faults[:LOGGED]:
                 logger.error("tokens: %s", " ".join(fault.split()))
             self._faults = faults
         now = datetime.now(UTC)
@@ -251,4 +258,4 @@ class TokenFile(Mapping[str, str]):
             ("no longer valid", before, self._names),
         ):
             if names := sorted(one[each] for each in one.keys() - other.keys()):
-                logger.info("tokens %s from now on: %s", word, ", ".join(names))
+                logger.info("tokens %s from now on: %s", word, some(names, LOGGED, ""))

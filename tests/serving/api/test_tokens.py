@@ -147,6 +147,16 @@ class TestRunning:
         clock.passes(tokens.EVERY - 0.01)
         assert len(found) == 1
 
+    def test_a_file_that_stays_is_not_opened_again(
+        self, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tokens, "SETTLED", -1.0)
+        path.write_text(new_token("a")[1])
+        found = TokenFile(path)
+        monkeypatch.setattr(tokens, "read_safely", lambda _: pytest.fail("read"))
+        clock.passes()
+        assert len(found) == 1
+
     def test_without_any_token_it_still_asks_for_one(self, path: Path, clock: Clock) -> None:
         path.write_text(new_token("a")[1])
         found = TokenFile(path)
