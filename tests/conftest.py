@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Networks this small only lose by threads that wait for each other, on a busy machine much. Torch
 # reads it when it is imported, so it is set before any test module is.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Some systems let the group write new files; a token file that it can write is refused.
+os.umask(0o022)
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("untimed", deadline=None)
