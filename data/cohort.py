@@ -50,6 +50,8 @@ class Patients:
     """Number of patients left out because they lack follow-up or an event status."""
     notes: tuple[str, ...] = field(default=(), kw_only=True)
     """One line each on rows merged, patients left out and other assumptions about the table."""
+    place: Ints | None = field(default=None, kw_only=True)
+    """(n,) place of each patient in the table; None if they are in its order."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -89,7 +91,9 @@ class Patients:
         """
         if self.study.id is None or (self.ids[:-1] <= self.ids[1:]).all():
             return self
-        return self.take(np.argsort(self.ids, kind="stable"))
+        order = np.argsort(self.ids, kind="stable")
+        found = self.take(order)
+        return found if found.place is not None else replace(found, place=order)
 
     def prognostic(self) -> Self:
         """Return the patients without the feature of treatment, which the learners do not see."""
@@ -106,13 +110,17 @@ class Patients:
             values=self.values[rows],
             centre=None if self.centre is None else self.centre[rows],
             binary={name: labels[rows] for name, labels in self.binary.items()},
+            place=None if self.place is None else self.place[rows],
         )
 
     def fingerprint(self) -> str:
         """Return the sha256 (hex) of the study without its ``source``, and of all patients.
 
-        The patients' identifiers, hospitals, features and outcomes are included, in their order.
+        The patients' identifiers, hospitals, features and outcomes are included, in the order of
+        the table.
         """
+        if self.place is not None:
+            return replace(self.take(np.argsort(self.place)), place=None).fingerprint()
         digest = hashlib.sha256()
         described = {k: v for k, v in self.study.describe().items() if k != "source"}
         digest.update(json.dumps([described, self.target]).encode())
