@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-import urllib.request
+from itertools import takewhile
 
 import numpy as np
 import psutil
@@ -18,7 +17,6 @@ from accomplice.training.config import configure
 from accomplice.training.processes import end, free_port
 from accomplice.training.tracking.experiment import search
 from accomplice.training.tracking.store import open_store
-from accomplice.training.tracking.ui import links
 from accomplice.training.tune import SPACE
 from tests.browser.pages import see, shown, text_of
 from tests.conftest import TINY
@@ -53,29 +51,16 @@ def server(logged):
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
     ) as process:
         try:
-            _wait(f"http://127.0.0.1:{port}/health", process)
-            yield process, [line.split()[-1] for line in links(port)[1:]]
+            printed = iter(process.stdout.readline, "")
+            lines = list(takewhile(lambda line: not line.startswith("programs"), printed))
+            yield process, [line.split()[-1] for line in lines[1:]]
         finally:
             end(process)
 
 
-def _wait(url, process):
-    """Wait until a server answers."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    until = time.monotonic() + 120
-    while True:
-        assert process.poll() is None, "the server has ended"
-        try:
-            with opener.open(url, timeout=5):
-                return
-        except OSError:
-            assert time.monotonic() < until, "the server does not answer"
-            time.sleep(0.2)
-
-
 @pytest.fixture
 def page(new_page, errors, server):
-    """A tab in which MLflow's greeting has been sent away."""
+    """A tab whose browser holds the secret, and in which MLflow's greeting has been sent away."""
     addresses = server[1]
     opened = new_page(1600, 1000)
     opened.goto(addresses[0])

@@ -75,7 +75,7 @@ def demo(
     from accomplice.training.tracking.experiment import search
     from accomplice.training.tracking.promotion import champion_of
     from accomplice.training.tracking.store import find_bundle, find_source, open_store
-    from accomplice.training.tracking.ui import links
+    from accomplice.training.tracking.ui.links import links
 
     size = SHORT if short else FULL
     began = time.monotonic()

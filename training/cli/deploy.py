@@ -241,6 +241,9 @@ def ui(
         bool, typer.Option("--optuna", help="Optuna's dashboard on the studies")
     ] = False,
     storage: Annotated[str | None, option("URL", "of the studies, as in tune")] = None,
+    without_secret: Annotated[
+        bool, typer.Option("--open", help="no secret: for everybody on this machine")
+    ] = False,
 ) -> None:
     """Open MLflow on the project's runs.
 
@@ -249,15 +252,20 @@ def ui(
     coordinates, and the champion. With --optuna Optuna's dashboard is served in its place, where it
     is installed: pip install 'accomplice[dashboard]'
 
+    The links hold a secret, which the browser keeps until it is closed: other users of this machine
+    are refused. Programs send it as MLFLOW_TRACKING_TOKEN; where that is set here, it is the
+    secret. Of MLflow only runs, models, datasets and artifacts are served. The server ends with its
+    terminal.
+
       accomplice ui
       accomplice ui --optuna --port 8080
       accomplice ui --optuna --storage postgresql://host/optuna
     """
     from accomplice.training.tracking.store import open_store
-    from accomplice.training.tracking.ui import run_dashboard, run_ui
+    from accomplice.training.tracking.ui.server import run_dashboard, run_ui
 
     store = open_store()
     if optuna or storage is not None:
-        run_dashboard(storage or store.optuna, at)
+        run_dashboard(storage or store.optuna, at, secret=not without_secret)
     else:
-        run_ui(store, at)
+        run_ui(store, at, secret=not without_secret)

@@ -31,16 +31,17 @@ WORKFLOW = "workflowType=machine_learning"
 PORT = 5000
 
 
-def address(page: str, port: int = PORT) -> str:
+def address(page: str, port: int = PORT, token: str = "") -> str:
     """Return the address of a page, by its path, on the tracking server or ``accomplice ui``.
 
     Args:
         page: path of the page, from a function of this module.
         port: port of ``accomplice ui``.
+        token: its secret; without it, the address opens in a browser that has seen the secret.
     """
     server = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if not server.scheme.startswith("http"):
-        return f"http://{HOST}:{port}/{page}"
+        return f"http://{HOST}:{port}/{f'?token={token}' if token else ''}{page}"
     # Without user and password.
     return f"{server.scheme}://{server.netloc.rpartition('@')[2]}{server.path.rstrip('/')}/{page}"
 

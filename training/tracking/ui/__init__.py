@@ -1,0 +1,1 @@
+"""The local pages of runs and studies, and the guard before them."""

@@ -1,0 +1,122 @@
+"""MLflow's and Optuna's pages as ASGI applications, and the paths that they need.
+
+MLflow's server also holds an assistant that runs commands, a gateway to language models, jobs,
+webhooks and more. Only the paths of runs, models, datasets and artifacts are allowed, as pages and
+clients ask for them; the pages of the rest are hidden.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route, Router
+from starlette.types import ASGIApp
+
+#: Calls of MLflow's API, below their service.
+CALLS = {
+    "experiments": "create|delete|delete-experiment-tag|get|get-by-name|restore|search"
+    "|search-datasets|set-experiment-tag|update",
+    "runs": "create|delete|delete-tag|get|log-batch|log-inputs|log-metric|log-model|log-parameter"
+    "|outputs|restore|search|set-tag|update",
+    "metrics": "get-history|get-history-bulk|get-history-bulk-interval",
+    "artifacts": "list",
+    "registered-models": "alias|create|delete|delete-tag|get|get-latest-versions|rename|search"
+    "|set-tag|update",
+    "model-versions": "create|delete|delete-tag|get|get-download-uri|search|set-tag"
+    "|transition-stage|update",
+    "logged-models": "search|[^/]+(/tags(/[^/]+)?|/params|/artifacts/(directories|files))?",
+}
+#: Paths that MLflow's pages and clients ask for.
+MLFLOW = re.compile(
+    "/|/static-files/.+|/version|/get-artifact|/model-versions/get-artifact|/graphql"
+    "|/(ajax-)?api/3.0/mlflow/server-info"
+    "|/(ajax-)?api/2.0/mlflow-artifacts/artifacts(/.+)?"
+    "|/(ajax-)?api/2.0/mlflow/(logged-models|"
+    + "|".join(f"{service}/({calls})" for service, calls in CALLS.items())
+    + ")"
+)
+#: Paths that the pages of Optuna's dashboard ask for.
+OPTUNA = re.compile(
+    r"/|/dashboard(/.*)?|/static/.+|/favicon\.ico|/api/(meta|studies|trials)(/.*)?|/csv/\d+"
+)
+#: Environment variables that configure an MLflow server. They are not taken from the user's
+#: environment, since the pages would differ with them.
+OTHER_SERVERS = re.compile(
+    "_?MLFLOW_(ARTIFACTS_.*|DEFAULT_ARTIFACT_ROOT|EXPOSE_PROMETHEUS|GUNICORN_OPTS|HOST|PORT"
+    "|READ_REPLICA_.*|SERVE_ARTIFACTS|SERVER_.*|STATIC_PREFIX|UVICORN_OPTS|WORKERS|WORKSPACE.*)"
+)
+#: Environment of MLflow's server.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_AI_GATEWAY": "false",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "_MLFLOW_SERVER_ARTIFACT_DESTINATION": "./mlartifacts",
+    "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+    "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+}
+#: Beginning of an address on its own server in a file of Optuna's dashboard.
+ADDRESS = re.compile(r"""(["`]|this\.baseURL\})(?=/(?:api|artifacts|csv|dashboard|static)\b)""")
+#: Style that hides what leads to closed paths.
+HIDDEN = ""
+
+
+def mlflow_pages(tracking_uri: str, registry_uri: str) -> ASGIApp:
+    """Return MLflow's server, which changes this process's environment.
+
+    Args:
+        tracking_uri: address of the store of runs.
+        registry_uri: address of the store of registered models.
+    """
+    for name in filter(OTHER_SERVERS.fullmatch, list(os.environ)):
+        del os.environ[name]
+    stores = {
+        "_MLFLOW_SERVER_FILE_STORE": tracking_uri,
+        "_MLFLOW_SERVER_REGISTRY_STORE": registry_uri,
+    }
+    os.environ.update({**ENVIRONMENT, **stores})
+    from mlflow.server.fastapi_app import app
+
+    index = (files("mlflow.server") / "js/build/index.html").read_text(encoding="utf-8")
+    page = HTMLResponse(index.replace("</head>", f"<style>{HIDDEN}</style></head>"))
+    return Router([_served("/", page), Mount("/", app)])
+
+
+def optuna_pages(storage: str, folder: str) -> ASGIApp:
+    """Return Optuna's dashboard, with the addresses in its files moved to a folder.
+
+    Args:
+        storage: address of the database of Optuna's studies.
+        folder: path of the folder, without a slash at its end.
+    """
+    from optuna_dashboard import wsgi
+    from uvicorn.middleware.wsgi import WSGIMiddleware
+
+    place = files("optuna_dashboard")
+    page = HTMLResponse(_moved(place / "index.html", folder))
+    script = Response(_moved(place / "public/bundle.js", folder), media_type="text/javascript")
+    return Router(
+        [
+            _served("/", RedirectResponse(f"{folder}/dashboard")),
+            _served("/dashboard{rest:path}", page),
+            _served("/static/bundle.js", script),
+            Mount("/", WSGIMiddleware(wsgi(storage))),
+        ]
+    )
+
+
+def _served(path: str, answer: Response) -> Route:
+    """Return a route that always gives one answer."""
+
+    async def give(_: Request) -> Response:
+        return answer
+
+    return Route(path, give)
+
+
+def _moved(file: Traversable, folder: str) -> str:
+    return ADDRESS.sub(rf"\g<1>{folder}", file.read_text(encoding="utf-8"))
