@@ -7,13 +7,14 @@ clients ask for them; the pages of the rest are hidden.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import warnings
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
@@ -31,12 +32,14 @@ CALLS = {
     "|transition-stage|update",
     "logged-models": "search|[^/]+(/tags(/[^/]+)?|/params|/artifacts/(directories|files))?",
 }
+#: Path by which the page of runs asks for language models, of which there are none.
+GATEWAY = "/ajax-api/2.0/mlflow/gateway-proxy"
 #: Paths that MLflow's pages and clients ask for.
 MLFLOW = re.compile(
-    "/|/static-files/.+|/version|/get-artifact|/model-versions/get-artifact|/graphql"
-    "|/(ajax-)?api/3.0/mlflow/server-info"
-    "|/(ajax-)?api/2.0/mlflow-artifacts/artifacts(/.+)?"
-    "|/(ajax-)?api/2.0/mlflow/(logged-models|"
+    r"/|/static-files/.+|/version|/get-artifact|/model-versions/get-artifact|/graphql"
+    rf"|{re.escape(GATEWAY)}|/(ajax-)?api/3\.0/mlflow/server-info"
+    r"|/(ajax-)?api/2\.0/mlflow-artifacts/artifacts(/.+)?"
+    r"|/(ajax-)?api/2\.0/mlflow/(logged-models|"
     + "|".join(f"{service}/({calls})" for service, calls in CALLS.items())
     + ")"
 )
@@ -61,12 +64,46 @@ ENVIRONMENT = {
 }
 #: Beginning of an address on its own server in a file of Optuna's dashboard.
 ADDRESS = re.compile(r"""(["`]|this\.baseURL\})(?=/(?:api|artifacts|csv|dashboard|static)\b)""")
-#: Style that hides what leads to closed paths.
-HIDDEN = ""
+#: Selectors of what leads to closed paths: the assistant, and pages for language models.
+HIDDEN = (
+    "[data-assistant-ui]",
+    "[data-component-id^='mlflow.assistant']",
+    "aside>div[tooltip-data-state]",
+    "[data-component-id^='mlflow.home.feature_card']",
+    "[data-component-id^='mlflow.home.demo-banner']",
+    "a[href='#/'][tooltip-data-state]",
+    "a[href^='#/prompts']",
+    "a[href^='#/mcp-registry']",
+    "a[href^='#/gateway']",
+    "a[href^='#/settings/']:not([href^='#/settings/general'])",
+    "a[href$='/traces']",
+    "a[href*='/traces?']",
+    "[role=tab][id$='-trigger-evaluations']",
+)
+#: Settings that MLflow's pages keep in the browser.
+SETTINGS = {
+    "_mlflow_model_registry_promo_modal_dismissed_v1": True,
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": True,
+    "mlflow.assistant.panelOpen_v1": False,
+    "mlflow.settings.telemetry.enabled_v1": False,
+    "mlflow.telemetry.info.alert.dismissed_v1": True,
+    "mlflow.workflowType_v1": "machine_learning",
+}
+#: What MLflow's page begins with.
+HEAD = f"""\
+<style>{",".join(HIDDEN)}{{display:none!important}}</style>
+<script>
+for (const [key, value] of Object.entries({json.dumps(SETTINGS)}))
+  localStorage.setItem(key, JSON.stringify(value));
+if (["", "#/"].includes(location.hash)) location.hash = "#/experiments";
+</script>
+"""
+#: Content that MLflow's page may load: of this server alone. Figures of Plotly evaluate strings.
+POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
 
 
 def mlflow_pages(tracking_uri: str, registry_uri: str) -> ASGIApp:
-    """Return MLflow's server, which changes this process's environment.
+    """Return MLflow's server; this process's environment becomes the server's.
 
     Args:
         tracking_uri: address of the store of runs.
@@ -79,11 +116,15 @@ def mlflow_pages(tracking_uri: str, registry_uri: str) -> ASGIApp:
         "_MLFLOW_SERVER_REGISTRY_STORE": registry_uri,
     }
     os.environ.update({**ENVIRONMENT, **stores})
+    warnings.simplefilter("ignore")  # MLflow imports what starlette deprecates
     from mlflow.server.fastapi_app import app
 
     index = (files("mlflow.server") / "js/build/index.html").read_text(encoding="utf-8")
-    page = HTMLResponse(index.replace("</head>", f"<style>{HIDDEN}</style></head>"))
-    return Router([_served("/", page), Mount("/", app)])
+    page = HTMLResponse(
+        index.replace("<head>", f"<head>{HEAD}"), headers={"content-security-policy": POLICY}
+    )
+    models = JSONResponse({"endpoints": []})
+    return Router([Route("/", page), Route(GATEWAY, models), Mount("/", app)])
 
 
 def optuna_pages(storage: str, folder: str) -> ASGIApp:
@@ -101,21 +142,12 @@ def optuna_pages(storage: str, folder: str) -> ASGIApp:
     script = Response(_moved(place / "public/bundle.js", folder), media_type="text/javascript")
     return Router(
         [
-            _served("/", RedirectResponse(f"{folder}/dashboard")),
-            _served("/dashboard{rest:path}", page),
-            _served("/static/bundle.js", script),
+            Route("/", RedirectResponse(f"{folder}/dashboard")),
+            Route("/dashboard{rest:path}", page),
+            Route("/static/bundle.js", script),
             Mount("/", WSGIMiddleware(wsgi(storage))),
         ]
     )
-
-
-def _served(path: str, answer: Response) -> Route:
-    """Return a route that always gives one answer."""
-
-    async def give(_: Request) -> Response:
-        return answer
-
-    return Route(path, give)
 
 
 def _moved(file: Traversable, folder: str) -> str:

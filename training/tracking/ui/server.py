@@ -8,7 +8,6 @@ import re
 import secrets
 import socket
 import sys
-import warnings
 
 import mlflow
 import uvicorn
@@ -124,7 +123,6 @@ def _serve(app: ASGIApp, listener: socket.socket) -> None:
     MLflow would look for remains of its assistant when it starts (lifespan).
     """
     sys.stdout.flush()
-    warnings.simplefilter("ignore")  # of the libraries
     config = uvicorn.Config(
         app,
         http="h11",  # which bounds the headers of a request
