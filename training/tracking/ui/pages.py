@@ -13,6 +13,7 @@ import re
 import warnings
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from typing import cast
 
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, Router
@@ -98,8 +99,11 @@ for (const [key, value] of Object.entries({json.dumps(SETTINGS)}))
 if (["", "#/"].includes(location.hash)) location.hash = "#/experiments";
 </script>
 """
-#: Content that MLflow's page may load: of this server alone. Figures of Plotly evaluate strings.
-POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
+#: Header of a page: it loads from this server alone. Figures of Plotly evaluate strings.
+POLICY = {
+    "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "frame-ancestors 'self'"
+}
 
 
 def mlflow_pages(tracking_uri: str, registry_uri: str) -> ASGIApp:
@@ -120,9 +124,7 @@ def mlflow_pages(tracking_uri: str, registry_uri: str) -> ASGIApp:
     from mlflow.server.fastapi_app import app
 
     index = (files("mlflow.server") / "js/build/index.html").read_text(encoding="utf-8")
-    page = HTMLResponse(
-        index.replace("<head>", f"<head>{HEAD}"), headers={"content-security-policy": POLICY}
-    )
+    page = HTMLResponse(index.replace("<head>", f"<head>{HEAD}"), headers=POLICY)
     models = JSONResponse({"endpoints": []})
     return Router([Route("/", page), Route(GATEWAY, models), Mount("/", app)])
 
@@ -134,18 +136,18 @@ def optuna_pages(storage: str, folder: str) -> ASGIApp:
         storage: address of the database of Optuna's studies.
         folder: path of the folder, without a slash at its end.
     """
+    from a2wsgi import WSGIMiddleware
     from optuna_dashboard import wsgi
-    from uvicorn.middleware.wsgi import WSGIMiddleware
 
     place = files("optuna_dashboard")
-    page = HTMLResponse(_moved(place / "index.html", folder))
+    page = HTMLResponse(_moved(place / "index.html", folder), headers=POLICY)
     script = Response(_moved(place / "public/bundle.js", folder), media_type="text/javascript")
     return Router(
         [
             Route("/", RedirectResponse(f"{folder}/dashboard")),
             Route("/dashboard{rest:path}", page),
             Route("/static/bundle.js", script),
-            Mount("/", WSGIMiddleware(wsgi(storage))),
+            Mount("/", cast(ASGIApp, WSGIMiddleware(wsgi(storage)))),
         ]
     )
 
