@@ -43,6 +43,7 @@ REQUIRED = (
     "pyyaml",
     "safetensors",
     "starlette",
+    "uvicorn",
     "uvloop",
 )
 

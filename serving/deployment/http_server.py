@@ -1,0 +1,43 @@
+"""Configuration of uvicorn, which reads HTTP for the service: its protocol and its limits."""
+
+from __future__ import annotations
+
+from ssl import SSLContext
+from typing import Any
+
+import uvicorn
+
+from accomplice.serving.api.errors import App
+
+#: Connections that the system holds for a worker that is busy or being replaced.
+BACKLOG = 2048
+#: Seconds that a connection may stay open between two requests.
+KEEP_ALIVE = 5
+
+
+def http_config(app: App, tls: SSLContext | None = None) -> uvicorn.Config:
+    """Return uvicorn's configuration.
+
+    Args:
+        app: the service as an ASGI application.
+        tls: certificate and key; None to answer without encryption.
+    """
+    options: dict[str, Any] = {}
+    if tls is not None:
+        options["ssl_context_factory"] = lambda *_: tls
+    return uvicorn.Config(
+        app,
+        interface="asgi3",
+        lifespan="on",
+        # One worker, whatever the environment says: the metrics are of one process.
+        workers=1,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
+        # The log's form is set by the process that starts the service.
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # A client's address is that of its connection, whatever its headers say.
+        proxy_headers=False,
+        **options,
+    )
