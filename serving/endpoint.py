@@ -52,13 +52,33 @@ def bundle_path() -> Path:
 
 
 def begin(page: Page) -> Follower | None:
-    """Load the first bundle, from the handover's folder or else :func:`bundle_path`.
+    """Load the first bundle, and follow later ones.
 
     Args:
         page: the web page, which makes the form of each bundle.
 
     Returns:
         The running thread that loads later versions; None without a handover.
+
+    Raises:
+        InputError: no bundle can be loaded.
+    """
+    follower = load_first(page)
+    if follower is not None:
+        follower.start()
+    return follower
+
+
+def load_first(page: Page) -> Follower | None:
+    """Load the first bundle, from the handover's folder or else :func:`bundle_path`.
+
+    A bundle that is in service already, as in a fork of a process that has loaded it, is kept.
+
+    Args:
+        page: the web page, which makes the form of each bundle.
+
+    Returns:
+        The thread that loads later versions, once it is started; None without a handover.
 
     Raises:
         InputError: no bundle can be loaded.
@@ -77,13 +97,11 @@ def begin(page: Page) -> Follower | None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
-    if follower is not None:
-        follower.start()
     return follower
 
 
 def load(version: Version, page: Page) -> None:
-    """Load a version and put it in service.
+    """Load a version and put it in service, unless it is.
 
     Args:
         version: the bundle's folder, expected digest, run and version.
@@ -92,6 +110,8 @@ def load(version: Version, page: Page) -> None:
     Raises:
         InputError: as for ``Bundle.load``, or the bundle's digest is not the expected one.
     """
+    if SLOT.current is not None and SLOT.current.version == version:
+        return
     made_by = {"run_id": version.run_id, "version": version.version}
     predictor = Predictor.load(Path(version.bundle or ""), made_by)
     if version.digest not in (None, predictor.model["digest"]):
@@ -103,6 +123,7 @@ def load(version: Version, page: Page) -> None:
         form=page.form(predictor),
         model=orjson.dumps(describe(predictor)),
         document=orjson.dumps(document(predictor, secured=TOKENS_VARIABLE in os.environ)),
+        version=version,
     )
     predictor.watch = METRICS.watch(predictor)
     SLOT.put(new)

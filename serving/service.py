@@ -1,17 +1,15 @@
 """The BentoML service: its routes, their schemas, and its middleware.
 
-BentoML imports this module in the process that starts the workers and in each worker.
-``serving.endpoint`` takes a second to load and is imported by the workers alone. Requests are
-batched by ``answers.batching``: BentoML's own batching costs more than it saves for so small a
-model.
+``python -m accomplice.serving`` serves it by a worker of our own. Under ``bentoml serve`` BentoML
+imports this module in the process that starts its workers and in each worker; ``serving.endpoint``,
+which takes a second to load, is imported by the workers alone. Requests are batched by
+``answers.batching``: BentoML's own batching costs more than it saves for so small a model.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import sys
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +22,7 @@ from accomplice.data.errors import InputError
 from accomplice.serving.api.errors import Envelope, logger
 from accomplice.serving.api.guard import Guard, Limits
 from accomplice.serving.api.read_routes import read_routes
+from accomplice.serving.deployment.supervisor import UNABLE
 from accomplice.serving.requests.schemas import (
     ROUTES,
     BatchAnswer,
@@ -37,11 +36,9 @@ from accomplice.serving.requests.schemas import (
 )
 from accomplice.serving.web.page import Page
 
-#: Environment variable of a server that ends with the process that started it, set by
-#: ``deployment.server``.
-TIED_VARIABLE = "ACCOMPLICE_TIED"
-#: Option of Linux's ``prctl``: the signal that a process gets when its parent ends.
-PR_SET_PDEATHSIG = 1
+#: Process that started this one. As BentoML's supervisor it would start another worker for each
+#: that ends; ours, of which a worker is a fork made later, ends with a worker that cannot serve.
+PARENT = os.getppid()
 
 
 def _endpoint() -> ModuleType:
@@ -51,23 +48,17 @@ def _endpoint() -> ModuleType:
     return endpoint
 
 
-def end_with_parent() -> None:
-    """Let Linux end this process when its parent ends, even by SIGKILL; do nothing elsewhere.
-
-    Otherwise the processes of a server whose parent was killed would hold its port.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-if os.environ.get(TIED_VARIABLE):
-    end_with_parent()
 #: The web page.
 PAGE = Page(lambda: _endpoint().SLOT.current)
 #: GET routes of the model card, the OpenAPI document and the metrics.
 READ_ROUTES = read_routes(
     lambda: _endpoint().SLOT.current, lambda: _endpoint().METRICS.exposition()
 )
+
+
+def report_unable(error: InputError) -> None:
+    """Log why no bundle can be served."""
+    logger.error("cannot serve: %s", " ".join(str(error).split()))
 
 
 def stop_server(error: InputError) -> None:
@@ -77,10 +68,11 @@ def stop_server(error: InputError) -> None:
     """
     if bentoml.server_context.worker_index is None:
         return
-    logger.error("cannot serve: %s", " ".join(str(error).split()))
-    os.kill(os.getppid(), signal.SIGTERM)
+    report_unable(error)
+    if os.getppid() == PARENT:
+        os.kill(PARENT, signal.SIGTERM)
     # Not by an exception, for which BentoML would print a traceback of its own code.
-    os._exit(2)
+    os._exit(UNABLE)
 
 
 class _Body(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML leaves it untyped

@@ -14,6 +14,7 @@ from threading import Lock
 
 from accomplice.serving.answers.batching import RequestScheduler
 from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.deployment.handover import Version
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class LoadedBundle:
     """JSON answer of ``GET /model``."""
     document: bytes
     """JSON answer of ``GET /docs.json``."""
+    version: Version | None = None
+    """The bundle as it was handed over; None if unknown."""
 
 
 class BundleSlot:

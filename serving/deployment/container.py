@@ -43,6 +43,7 @@ RUN pip install --no-cache-dir --only-binary :all: --require-hashes -r {lock}
 COPY bento ./bento
 
 ENV {variable}={tokens} \\
+    PYTHONPATH=/srv/bento/src \\
     BENTOML_HOME=/tmp/bentoml \\
     BENTOML_DO_NOT_TRACK=True \\
     {tunables} \\
@@ -52,9 +53,8 @@ USER 10001
 EXPOSE {port}
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD \\
     ["python", "-c", "import urllib.request as r; r.urlopen('{ready}', timeout=4)"]
-# Other machines can reach it: it does not start without a token file.
-CMD ["sh", "-c", "test -r {tokens} || {{ echo 'mount a token file of this user at {tokens}'; \
-exit 2; }}; exec bentoml serve /srv/bento --host 0.0.0.0 --port {port}"]
+# Other machines can reach it: it does not start without the token file.
+CMD ["python", "-m", "accomplice.serving", "--host", "0.0.0.0", "--port", "{port}"]
 """
 
 
@@ -118,7 +118,7 @@ def commands(tag: str, folder: str) -> list[str]:
         f"docker build -t {tag} {folder}",
         f"docker run --rm -p 127.0.0.1:{PORT}:{PORT} -v ./tokens:{TOKENS}:ro "
         f'--user "$(id -u):$(id -g)" --memory 1g --pids-limit 256 --read-only --tmpfs /tmp '
-        f"--cap-drop ALL --security-opt no-new-privileges {tag}",
+        f"--stop-timeout 25 --cap-drop ALL --security-opt no-new-privileges {tag}",
     ]
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import uvicorn
 
 from accomplice.serving.api.errors import App
+from accomplice.serving.deployment.listener import BACKLOG
 
-#: Connections that the system holds for a worker that is busy or being replaced.
-BACKLOG = 2048
 #: Seconds that a connection may stay open between two requests.
 KEEP_ALIVE = 5
 

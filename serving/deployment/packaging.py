@@ -24,7 +24,9 @@ from accomplice.training.models.manifest import MANIFEST, digest_of
 SERVICE = "accomplice.serving.service"
 #: Module that the service imports in its workers.
 ENDPOINT = "accomplice.serving.endpoint"
-#: The package; those of its files that the two modules import are packed.
+#: Module that starts the service.
+START = "accomplice.serving.__main__"
+#: The package; those of its files that the three modules import are packed.
 OURS = "accomplice"
 #: Folder of the page's files.
 PAGE = Path(OURS, "serving", "web", "files")
@@ -39,6 +41,7 @@ REQUIRED = (
     "orjson",
     "pandas",
     "prometheus_client",
+    "psutil",
     "pydantic",
     "pyyaml",
     "safetensors",
@@ -165,7 +168,7 @@ def source_files() -> tuple[str, ...]:
     Imports inside functions are followed too; those for type checkers alone are not.
     """
     files: set[Path] = set()
-    modules = [SERVICE, ENDPOINT]
+    modules = [SERVICE, ENDPOINT, START]
     while modules:
         for path in _files_of(modules.pop()):
             if path not in files:

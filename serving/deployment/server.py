@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import ipaddress
 import os
 import re
 import subprocess
@@ -18,9 +17,12 @@ from typing import IO, Protocol
 
 import accomplice
 from accomplice.data.errors import InputError
+from accomplice.serving.api.guard import Limits
 from accomplice.serving.api.tokens import BELOW, CONCURRENCY_VARIABLE, TOKENS_VARIABLE, read_tokens
 from accomplice.serving.deployment.handover import HANDOVER_VARIABLE
+from accomplice.serving.deployment.listener import check_address, tls_context
 from accomplice.serving.deployment.memory import TUNABLES, TUNABLES_VARIABLE
+from accomplice.serving.deployment.supervisor import TIED_VARIABLE
 from accomplice.training.models.manifest import MANIFEST, digest_of
 from accomplice.training.processes import GRACE, HOST, check_free, end, term_interrupts
 
@@ -31,9 +33,8 @@ BENTO = "bento.yaml"
 #: Environment variable of the bundle to serve, read by ``serving.endpoint``. The name is repeated
 #: here, because that module imports all that answers.
 BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
-#: Environment variable of a server that ends with the process that started it, read by
-#: ``serving.service``.
-TIED_VARIABLE = "ACCOMPLICE_TIED"
+#: Module that starts the service, relative to the folder of the package or of a Bento's sources.
+START = Path("accomplice", "serving", "__main__.py")
 
 #: Environment variables of other servers: their bundles, their settings of BentoML, and the folder
 #: of their Prometheus counters.
@@ -78,7 +79,7 @@ class Supply(Protocol):
 
 @dataclass(frozen=True)
 class Access:
-    """Address, tokens and concurrency of a server."""
+    """Address, tokens, concurrency and certificate of a server."""
 
     host: str = HOST
     """IP address that the server listens on."""
@@ -86,23 +87,24 @@ class Access:
     """Token file; needed if other machines can reach the server."""
     concurrency: int | None = None
     """Maximum of requests under way at once; the guard's default if absent."""
+    certificate: Path | None = None
+    """PEM file of a certificate for TLS; None to answer without encryption."""
+    key: Path | None = None
+    """PEM file of the certificate's key."""
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that the server needs.
 
         Raises:
             InputError: ``host`` is no IP address, other machines could reach a server without
-                tokens, the token file is invalid, or ``concurrency`` is out of range.
+                tokens, the token file is invalid, ``concurrency`` or a limit of this process's
+                environment is out of range, or the certificate cannot be used.
         """
-        try:
-            alone = ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            raise InputError(f"--host {self.host}: give an address such as 127.0.0.1") from None
-        if not alone and self.tokens is None:
-            raise InputError(
-                f"--host {self.host}: other machines can reach it, so it needs --tokens FILE "
-                "(accomplice token NAME makes one)"
-            )
+        check_address(self.host, tokens=self.tokens is not None)
+        if (self.certificate is None) != (self.key is None):
+            raise InputError("--tls-cert, --tls-key: give both")
+        if self.certificate is not None and self.key is not None:
+            tls_context(self.certificate, self.key)
         env = {}
         if self.tokens is not None:
             read_tokens(self.tokens)
@@ -112,7 +114,16 @@ class Access:
             if not 0 < self.concurrency < BELOW:
                 raise InputError(f"--concurrency: must be above 0 and below {BELOW}")
             env[CONCURRENCY_VARIABLE] = str(self.concurrency)
+        Limits.of_environment({**os.environ, **env})
         return env
+
+    def arguments(self) -> list[str]:
+        """Return the arguments of the server's command, except its port."""
+        given = ["--host", self.host]
+        if self.certificate is not None and self.key is not None:
+            given += ["--tls-cert", str(self.certificate.resolve())]
+            given += ["--tls-key", str(self.key.resolve())]
+        return given
 
 
 def serve_command(
@@ -123,28 +134,31 @@ def serve_command(
     Args:
         path: folder of the bundle or Bento; None if a bundle is handed over later.
         port: port that the server listens on.
-        access: address, tokens and concurrency; the defaults of ``Access`` if absent.
+        access: address, tokens, limits and certificate; the defaults of ``Access`` if absent.
 
     Raises:
-        InputError: ``path`` is no bundle or Bento, the bundle was changed, or as for
-            :meth:`Access.environment`.
+        InputError: ``path`` is no bundle or Bento, the bundle was changed, the Bento was packed
+            before it could be served so, or as for :meth:`Access.environment`.
     """
     access = access or Access()
     env = quiet_environment() | access.environment()
-    target, folder = "accomplice.serving.service:Accomplice", ROOT
+    folder = ROOT
     path = None if path is None else path.resolve()
     if path is None:
         pass
     elif (path / BENTO).is_file():
         digest_of(path / "src" / "bundle")
-        target, folder = str(path), path / "src"
+        folder = path / "src"
+        if not (folder / START).is_file():
+            raise InputError(f"{path}: was packed by an earlier release: package the model again")
     elif (path / MANIFEST).is_file():
         digest_of(path)
         env[BUNDLE_VARIABLE] = str(path)
     else:
         raise InputError(f"{path}: neither a bundle ({MANIFEST}) nor a Bento ({BENTO}) is there")
-    argv = [sys.executable, "-m", "bentoml", "serve", target, "--working-dir", str(folder)]
-    return [*argv, "--host", access.host, "--port", str(port)], env
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), env.get("PYTHONPATH")]))
+    argv = [sys.executable, "-m", "accomplice.serving", "--port", str(port)]
+    return [*argv, *access.arguments()], env
 
 
 @contextlib.contextmanager
@@ -188,12 +202,12 @@ def running(
 def serve(
     path: Path | None, port: int, access: Access | None = None, supply: Supply | None = None
 ) -> None:
-    """Serve a bundle or a Bento in the foreground until Ctrl-C or SIGTERM.
+    """Serve a bundle or a Bento in the foreground until Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         path: folder of the bundle or Bento; None if ``supply`` hands over a bundle.
         port: port that the server listens on.
-        access: address, tokens and concurrency; the defaults of ``Access`` if absent.
+        access: address, tokens, limits and certificate; the defaults of ``Access`` if absent.
         supply: supply of bundles. It begins while the server starts, since MLflow takes as long to
             load.
 
@@ -248,11 +262,11 @@ def _start(
     check_free(port, host)
     return subprocess.Popen(
         list(argv),
-        # A home of its own: BentoML keeps the counters of its metrics there, and servers that
-        # share one are counted together. As working folder it has no modules that hide ours.
-        env={**env, "BENTOML_HOME": str(home), TIED_VARIABLE: "1"},
+        # A home of its own for BentoML. As working folder it has no modules that hide ours.
+        env={**env, "BENTOML_HOME": str(home), TIED_VARIABLE: str(home)},
         cwd=home,
-        stdin=subprocess.DEVNULL,
+        # The server ends when this process does, and with it the other end of the pipe.
+        stdin=subprocess.PIPE,
         stdout=out,
         stderr=None if out is None else subprocess.STDOUT,
         # Ctrl-C reaches this process alone, which then ends the server in order.

@@ -195,5 +195,6 @@ def processor_seconds(family: Sequence[psutil.Process]) -> float:
 
 
 def worker(pid: int) -> psutil.Process:
-    """Return the largest process of a server: the one that holds the model."""
-    return max(_family(pid), key=lambda process: process.memory_info().rss)
+    """Return the process of a server that answers: the largest of those that started no other."""
+    leaves = [process for process in _family(pid) if not process.children()]
+    return max(leaves, key=lambda process: process.memory_info().rss)

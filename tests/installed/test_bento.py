@@ -40,13 +40,19 @@ def bento(run: Run, model: str, folder: Path, tmp_path_factory: pytest.TempPathF
     return place
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["accomplice", "bentoml"])
 def address(
-    bento: Path, service_python: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    bento: Path,
+    service_python: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
-    argv = [str(service_python), "-m", "bentoml", "serve", str(bento)]
-    argv += ["--host", "127.0.0.1", "--port"]
-    with serving(argv, tmp_path_factory.mktemp("cwd"), tmp_path_factory.mktemp("home")) as url:
+    argv, folder = [str(service_python), "-m", "accomplice.serving", "--port"], bento / "src"
+    if request.param == "bentoml":
+        argv = [str(service_python), "-m", "bentoml", "serve", str(bento)]
+        argv += ["--host", "127.0.0.1", "--port"]
+        folder = tmp_path_factory.mktemp("cwd")
+    with serving(argv, folder, tmp_path_factory.mktemp("home")) as url:
         yield url
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import psutil
 import pytest
 
 from accomplice.serving.answers.predictor import Predictor
@@ -25,6 +23,7 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.processes import end, free_port
 from accomplice.training.tracking.registry import register_bundle
 from accomplice.training.tracking.store import open_store
+from tests.benchmarks.load import worker
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "accomplice-made-up"
@@ -74,9 +73,8 @@ class Server:
         self.registry.set_registered_model_alias(NAME, "champion", version)
 
     def kill_worker(self) -> None:
-        family = psutil.Process(self.process.pid).children(recursive=True)
-        (killed,) = [each for each in family if "_bentoml_impl.worker.service" in each.cmdline()]
-        killed.send_signal(signal.SIGKILL)
+        killed = worker(self.process.pid)
+        killed.kill()
         killed.wait(10)
 
 

@@ -42,12 +42,15 @@ def package(
     ports.
 
     Elsewhere: tar -xf the archive into an empty folder and accomplice serve that, or, where
-    accomplice is not installed, pip install -r env/python/requirements.txt and bentoml serve FOLDER
-    --host 127.0.0.1. The image is built with a container engine, by the commands that are
-    printed. Its packages are those of a lock, whose hashes pip checks; --base fixes what it starts
-    from too. It answers other machines, and therefore starts only with a token file (accomplice
-    token) mounted. podman takes the same commands; with --format docker its build keeps the check
-    of health, and with --userns keep-id it runs as you.
+    accomplice is not installed, pip install -r env/python/requirements.txt and, in its folder src,
+    python -m accomplice.serving. (bentoml serve FOLDER works too, but opens a control port: every
+    user of the machine can then run commands as the one who serves.)
+
+    The image is built with a container engine, by the commands that are printed. Its packages are
+    those of a lock, whose hashes pip checks; --base fixes what it starts from too. It answers other
+    machines, and therefore starts only with a token file (accomplice token) mounted. podman takes
+    the same commands; with --format docker its build keeps the check of health, and with --userns
+    keep-id it runs as you.
 
       BENTOML_HOME=mlruns/bentoml bentoml list
       BENTOML_HOME=mlruns/bentoml bentoml delete NAME:VERSION
@@ -89,6 +92,10 @@ def serve(
     concurrency: Annotated[
         int | None, option("N", "requests under way at once (default: 128)", count)
     ] = None,
+    tls_cert: Annotated[
+        Path | None, option("FILE", "certificate (PEM) to answer by HTTPS; needs --tls-key")
+    ] = None,
+    tls_key: Annotated[Path | None, option("FILE", "the certificate's key (PEM)")] = None,
     reload_champion: Annotated[
         bool,
         typer.Option(
@@ -128,7 +135,7 @@ def serve(
     from accomplice.serving.deployment.server import serve as run_server
     from accomplice.training.tracking.store import find_bundle, is_stored
 
-    access = Access(host, tokens, concurrency)
+    access = Access(host, tokens, concurrency, tls_cert, tls_key)
     access.environment()
     try:
         if reload_champion or is_stored(model):
@@ -148,7 +155,7 @@ def serve_stored(model: str, at: int, access: Access, every: float | None) -> No
         model: ``runs:/ID``, ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``; the last if
             ``every`` is given.
         at: port to listen on.
-        access: address, tokens and concurrency.
+        access: address, tokens, limits and certificate.
         every: seconds between two looks at the alias; None: later versions are not served.
 
     Raises:

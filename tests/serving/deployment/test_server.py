@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -144,12 +145,25 @@ def test_the_command_binds_to_this_machine_and_sends_nothing_home(
 ) -> None:
     monkeypatch.setenv("ACCOMPLICE_BUNDLE", "/another")
     argv, env = serve_command(bundle_path, 4321)
-    assert argv[:4] == [sys.executable, "-m", "bentoml", "serve"]
+    assert argv[:3] == [sys.executable, "-m", "accomplice.serving"]
     assert argv[argv.index("--host") + 1] == "127.0.0.1"
     assert argv[argv.index("--port") + 1] == "4321"
     assert env["ACCOMPLICE_BUNDLE"] == str(bundle_path)
     assert env["BENTOML_DO_NOT_TRACK"] == "True"
     assert env["PATH"].startswith(str(Path(sys.executable).parent))
+
+
+def test_a_bento_is_served_by_its_own_code(bundle_path: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle_path, tmp_path / "src" / "bundle")
+    (tmp_path / "bento.yaml").touch()
+    with pytest.raises(InputError, match="packed by an earlier release"):
+        serve_command(tmp_path, 1)
+    start = tmp_path / "src" / server.START
+    start.parent.mkdir(parents=True)
+    start.touch()
+    _, env = serve_command(tmp_path, 1)
+    assert env["PYTHONPATH"].split(os.pathsep)[0] == str(tmp_path / "src")
+    assert "ACCOMPLICE_BUNDLE" not in env
 
 
 def test_arrays_lie_in_huge_pages_unless_the_library_was_told_otherwise(
@@ -209,30 +223,6 @@ def test_a_bundle_that_does_not_load_ends_the_server_with_its_reason(drifted_pat
     assert "Traceback" not in done.stdout + done.stderr
     assert "ended by itself" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell children")
-@pytest.mark.parametrize("killed", ["starter", "supervisor"])
-def test_no_process_is_left_where_one_is_killed(bundle_path: Path, killed: str) -> None:
-    port = free_port()
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from accomplice.serving.deployment.server import serve\n"
-        "serve(Path(sys.argv[1]), int(sys.argv[2]))"
-    )
-    starter = subprocess.Popen(
-        [sys.executable, "-c", code, str(bundle_path), str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    assert server._ready(starter, port, 60)
-    (supervisor,) = psutil.Process(starter.pid).children()
-    others = supervisor.children(recursive=True)
-    assert others
-    (psutil.Process(starter.pid) if killed == "starter" else supervisor).kill()
-    starter.wait(60)
-    assert all(gone(each.pid) for each in (supervisor, *others))
-    check_free(port)
 
 
 class TestAccess:

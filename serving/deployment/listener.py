@@ -1,0 +1,86 @@
+"""Address that a server listens on, and the certificate that it shows."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from pathlib import Path
+
+from accomplice.data.errors import InputError
+from accomplice.training.processes import bound
+
+#: Connections that the system holds for a worker that is busy or being replaced.
+BACKLOG = 2048
+
+
+def check_address(host: str, *, tokens: bool) -> None:
+    """Refuse an address that a server may not listen on.
+
+    Args:
+        host: IP address.
+        tokens: whether the server asks for access tokens.
+
+    Raises:
+        InputError: ``host`` is no IP address, or other machines can reach it and there are no
+            tokens.
+    """
+    try:
+        alone = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise InputError(f"--host {host}: give an address such as 127.0.0.1") from None
+    if not alone and not tokens:
+        raise InputError(
+            f"--host {host}: other machines can reach it, so it needs --tokens FILE "
+            "(accomplice token NAME makes one)"
+        )
+
+
+def listen(port: int, host: str) -> socket.socket:
+    """Return a listening socket.
+
+    Args:
+        port: port to listen on.
+        host: IP address to listen on.
+
+    Raises:
+        InputError: the port is taken or needs privileges, or ``host`` is no address of this
+            machine.
+    """
+    listener = bound(port, host)
+    try:
+        listener.listen(BACKLOG)
+    except OSError:
+        # Another process was bound to the port, and has begun to listen.
+        listener.close()
+        raise InputError(f"port {port} is taken: name another one") from None
+    return listener
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return the server's side of TLS, from version 1.2 on.
+
+    Args:
+        certificate: PEM file of the certificate, followed by those that it was signed with.
+        key: PEM file of the private key, without a passphrase.
+
+    Raises:
+        InputError: a file cannot be read, is no certificate or key, or the two do not belong
+            together.
+    """
+    for path in (certificate, key):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # An empty passphrase, so that OpenSSL does not ask for one at the terminal.
+        context.load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, ValueError):
+        raise InputError(
+            f"--tls-cert {certificate}, --tls-key {key}: no certificate (PEM) and its key, "
+            "without a passphrase"
+        ) from None
+    return context

@@ -1,0 +1,85 @@
+"""Worker of a server: uvicorn on the application that BentoML makes of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+import time
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from accomplice.serving.api.errors import logger
+
+#: Seconds that requests under way have when the worker is told to end; then their connections are
+#: cut, whatever their clients do.
+DRAIN = 20.0
+#: The same when the supervisor has ended, after which nothing else would end the worker.
+ORPHANED = 1.0
+#: Seconds that a client has to agree on a key; asyncio gives it 60.
+HANDSHAKE = 10.0
+
+
+def work(config: uvicorn.Config, listener: socket.socket, channel: int, supervisor: int) -> int:
+    """Serve a listening socket until told to end, and return the exit code.
+
+    Args:
+        config: uvicorn's configuration, with the application.
+        listener: the listening socket.
+        channel: file descriptor to write to when ready, and to close when ending.
+        supervisor: file descriptor that can be read once the supervisor has ended.
+    """
+    threading.Thread(target=_end_with, args=(supervisor,), name="supervisor", daemon=True).start()
+    _Server(config, channel).run(sockets=[listener])
+    return 0
+
+
+def _end_with(supervisor: int) -> None:
+    """Wait until the supervisor has ended, then end this process too."""
+    os.read(supervisor, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(ORPHANED)
+    os._exit(1)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, that tells its supervisor of its state and ends in time."""
+
+    def __init__(self, config: uvicorn.Config, channel: int) -> None:
+        super().__init__(config)
+        self._channel = channel
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then listen, and say so."""
+        if self.config.is_ssl:
+            loop: Any = asyncio.get_running_loop()
+            # uvicorn has no setting of it.
+            loop.create_server = partial(loop.create_server, ssl_handshake_timeout=HANDSHAKE)
+        await super().startup(sockets)
+        if self.started:
+            os.write(self._channel, b"+")
+            host, port = (sockets or [])[0].getsockname()[:2]
+            name = f"[{host}]" if ":" in host else host
+            logger.info("answering at http%s://%s:%d", "s" * self.config.is_ssl, name, port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the socket, let requests under way end, and cut off those that do not."""
+        os.close(self._channel)
+        asyncio.get_running_loop().call_later(DRAIN, self._cut_off)
+        await super().shutdown(sockets)
+
+    def _cut_off(self) -> None:
+        for connection in [*self.server_state.connections]:
+            connection.transport.abort()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end, by SIGTERM; Ctrl-C also reaches the supervisor, which ends its workers."""
+        if sig == signal.SIGTERM and not self.started:
+            os._exit(0)
+        if sig == signal.SIGTERM:
+            super().handle_exit(sig, frame)
