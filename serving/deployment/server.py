@@ -260,7 +260,7 @@ def _start(
         InputError: the port cannot be listened on.
     """
     check_free(port, host)
-    return subprocess.Popen(
+    process = subprocess.Popen(
         list(argv),
         # A home of its own for BentoML. As working folder it has no modules that hide ours.
         env={**env, "BENTOML_HOME": str(home), TIED_VARIABLE: str(home)},
@@ -272,6 +272,10 @@ def _start(
         # Ctrl-C reaches this process alone, which then ends the server in order.
         start_new_session=True,
     )
+    # Here, so that the server's end does not wait for it.
+    import psutil  # noqa: F401
+
+    return process
 
 
 def _ready(process: subprocess.Popen[bytes], port: int, timeout: float) -> bool:
