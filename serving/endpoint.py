@@ -11,7 +11,7 @@ import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from starlette.responses import Response
@@ -32,7 +32,6 @@ from accomplice.serving.deployment.origin import read_origin
 from accomplice.serving.monitoring import MOVED, REFUSED, Metrics
 from accomplice.serving.requests.schemas import ROUTES
 from accomplice.serving.requests.validation import RequestError, read_request
-from accomplice.serving.web.page import Page
 
 #: Environment variable of the bundle to serve, which is preferred to a packed one. The name is
 #: repeated from ``deployment.server``, which is not packed.
@@ -43,6 +42,13 @@ LONG = 50_000
 METRICS = Metrics(ROUTES)
 #: Bundle in service of this worker.
 SLOT = BundleSlot()
+
+
+class Page(Protocol):
+    """Web page with a form."""
+
+    def form(self, predictor: Predictor, /) -> str:
+        """Return the form for a predictor's patients, as HTML."""
 
 
 def bundle_path() -> Path:
