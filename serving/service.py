@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from accomplice.data.errors import InputError
-from accomplice.serving.api.errors import Envelope, logger
-from accomplice.serving.api.guard import Guard, Limits
+from accomplice.serving.api.errors import App, Envelope, logger
+from accomplice.serving.api.guard import Guard
 from accomplice.serving.api.read_routes import read_routes
 from accomplice.serving.deployment.supervisor import UNABLE
 from accomplice.serving.requests.schemas import (
@@ -73,6 +73,15 @@ def stop_server(error: InputError) -> None:
         os.kill(PARENT, signal.SIGTERM)
     # Not by an exception, for which BentoML would print a traceback of its own code.
     os._exit(UNABLE)
+
+
+def guarded(app: App) -> Guard:
+    """Return the application behind the guard; end the server of a worker if a limit is wrong."""
+    try:
+        return Guard(app)
+    except InputError as error:
+        stop_server(error)
+        raise
 
 
 class _Body(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML leaves it untyped
@@ -130,8 +139,6 @@ class Accomplice:
 
         self.endpoint = endpoint
         try:
-            # Read here, so that an invalid limit ends the start and not the first request.
-            Limits.of_environment()
             self.follower = endpoint.begin(PAGE)
         except InputError as error:
             stop_server(error)
@@ -169,4 +176,4 @@ class Accomplice:
 Accomplice.add_asgi_middleware(  # type: ignore[attr-defined]
     Envelope, routes=ROUTES, observe=lambda *request: _endpoint().METRICS.request(*request)
 )
-Accomplice.add_asgi_middleware(Guard)  # type: ignore[attr-defined]
+Accomplice.add_asgi_middleware(guarded)  # type: ignore[attr-defined]
