@@ -273,7 +273,7 @@ def _start(
         start_new_session=True,
     )
     # Here, so that the server's end does not wait for it.
-    import psutil  # noqa: F401
+    import psutil  # type: ignore[import-untyped]  # noqa: F401
 
     return process
 
