@@ -67,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m accomplice.serving",
         description="Serve a bundle: the packed one, or that of the folder ACCOMPLICE_BUNDLE.",
         epilog="Environment: ACCOMPLICE_TOKENS (file of access tokens), ACCOMPLICE_CONCURRENCY "
-        "(requests under way at once, 128), ACCOMPLICE_MAX_BODY_MB (a body's size, 16).",
+        "(requests under way at once, 128), ACCOMPLICE_MAX_BODY_MB (a body's size, 16), "
+        "ACCOMPLICE_MEMORY_MB (large bodies and answers at once, 512), ACCOMPLICE_PROXY (address "
+        "of a proxy, whose connections are those of many).",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address; others need tokens")
     parser.add_argument("--port", type=int, default=3000, help="port (default: 3000)")

@@ -59,7 +59,7 @@ ODD = (OUT_OF_RANGE, UNKNOWN_LEVEL, NOT_A_NUMBER, OUTSIDE)
 #: Prefix of flags of unknown columns.
 UNKNOWN = "unknown_column:"
 #: HTTP statuses with a label of their own.
-STATUSES = (200, 303, 307, 400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 500, 503, 504)
+STATUSES = (200, 303, 307, 400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 500, 501, 503, 504)
 #: Environment variable that BentoML sets if several processes serve, whose numbers are summed.
 SHARED_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 

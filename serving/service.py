@@ -95,9 +95,10 @@ class _Body(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML leaves it un
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> _Body:  # noqa: ARG003
-        """Return the body of an HTTP request."""
+        """Return the body of an HTTP request, which the guard gives whole."""
         body: _Body = cls.model_construct()
-        body._raw = await request.body()
+        # Starlette would copy it.
+        body._raw = (await request.receive())["body"]
         return body
 
 

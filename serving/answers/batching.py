@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import chain
 from typing import NamedTuple, TypeVar
@@ -19,16 +20,23 @@ from typing import NamedTuple, TypeVar
 import orjson
 
 from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.deployment.memory import give_back
 from accomplice.serving.requests.validation import CheckedRequest
 
 T = TypeVar("T")
 
 #: Maximum of single patients in a batch.
 MOST_SINGLE = 64
+#: Names of a patient beyond which it is answered by itself.
+MANY_NAMES = 1000
 #: Patients in a chunk of a list, if it is the only list; twice as many if there are others.
 CHUNK = 500
 #: Maximum of long requests under way at once: each takes tens of MB.
 LONG_REQUESTS = 2
+#: Seconds after the last long request until its memory is given back.
+REST = 2.0
+#: Points of all curves of an answer from which on a request is long.
+LONG_ANSWER = 10_000
 #: Threads for long work; numpy releases the interpreter's lock.
 THREADS = 2
 
@@ -52,15 +60,42 @@ class RequestScheduler:
         self._signature = orjson.dumps(predictor.signature)[1:]
         self._waiting: deque[_Waiting] = deque()
         self._batches: asyncio.Task[None] | None = None
-        self._lists = 0
-        self.long_requests = asyncio.Semaphore(LONG_REQUESTS)
-        """Held by each long request while it is read and answered."""
-        self._single, self._long = (
-            ThreadPoolExecutor(n, name) for n, name in ((1, "single"), (THREADS, "long"))
+        self._lists = self._long_requests = 0
+        self._rest: asyncio.TimerHandle | None = None
+        self._turns = asyncio.Semaphore(LONG_REQUESTS)
+        self._single, self._aside, self._long = (
+            ThreadPoolExecutor(n, name)
+            for n, name in ((1, "single"), (1, "aside"), (THREADS, "long"))
         )
+
+    def is_long(self, request: object) -> bool:
+        """Whether the answer to a request takes so much that it has to wait for its turn."""
+        if not isinstance(request, CheckedRequest):
+            return False
+        points = len(self.predictor.grid) + len(request.times or ())
+        return len(request.patients) * points >= LONG_ANSWER
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the turn of a long request, which lasts until the block ends."""
+        self._long_requests += 1
+        try:
+            async with self._turns:
+                yield
+        finally:
+            self._long_requests -= 1
+            if self._rest is not None:
+                self._rest.cancel()
+            self._rest = asyncio.get_running_loop().call_later(REST, self._give_back)
 
     async def predict_one(self, request: CheckedRequest) -> bytes:
         """Return the answer to a request for one patient, as JSON; raise the predictor's errors."""
+        if len(request.patients[0]) > MANY_NAMES:
+            # Alone: in a batch all others would wait for it.
+            (answer,) = await self.aside(partial(self._predict_batch, [request]))
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
         waiting = _Waiting(request, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._batches is None or self._batches.done():
@@ -74,12 +109,10 @@ class RequestScheduler:
             # Chunks of the only list are small enough to occupy all threads.
             patients, size = request.patients, CHUNK * min(self._lists, THREADS)
             chunks = [
-                CheckedRequest(patients[start : start + size], request.times)
+                partial(self._predict_chunk, request, slice(start, start + size))
                 for start in range(0, len(patients), size)
             ]
-            made = await asyncio.gather(
-                *(self.in_thread(partial(self.predictor.answers_json, chunk)) for chunk in chunks)
-            )
+            made = await asyncio.gather(*(self.in_thread(chunk) for chunk in chunks))
         finally:
             self._lists -= 1
         # Joined once: a list's answer has some MB.
@@ -92,10 +125,23 @@ class RequestScheduler:
         """Return the result of long work, which is done in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._long, work)
 
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Return the result of work about one patient, which does not wait for lists."""
+        return await asyncio.get_running_loop().run_in_executor(self._aside, work)
+
+    def _give_back(self) -> None:
+        """Return memory to the system, unless another long request would take it again."""
+        if not self._long_requests:
+            asyncio.get_running_loop().run_in_executor(None, give_back)
+
     def close(self) -> None:
         """Let the threads end after their work; do not wait for them."""
-        self._single.shutdown(wait=False)
-        self._long.shutdown(wait=False)
+        for threads in (self._single, self._aside, self._long):
+            threads.shutdown(wait=False)
+
+    def _predict_chunk(self, request: CheckedRequest, part: slice) -> list[bytes]:
+        """Answer a part of a list."""
+        return self.predictor.answers_json(CheckedRequest(request.patients[part], request.times))
 
     async def _run_batches(self) -> None:
         """Answer batches until no request waits."""

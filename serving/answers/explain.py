@@ -10,6 +10,10 @@ from accomplice.training.models.shapley import attribute
 
 #: Error code of a model without a survival endpoint, which has no risk.
 NO_RISK = "no_survival_endpoint"
+#: Maximum of features: the work grows with their square.
+MOST_FEATURES = 2000
+#: Error code of a model with more.
+TOO_MANY_FEATURES = "too_many_features"
 
 
 def explain(predictor: Predictor, request: CheckedRequest) -> dict[str, Any]:
@@ -25,11 +29,14 @@ def explain(predictor: Predictor, request: CheckedRequest) -> dict[str, Any]:
         difference, as do those of the modalities; the flags; and ``Predictor.signature``.
 
     Raises:
-        RequestError: the model has no survival endpoint.
+        RequestError: the model has no survival endpoint, or too many features.
     """
     model = predictor.bundle.primary
     if model is None:
         raise RequestError(NO_RISK, "the model has no survival endpoint, so there is no risk")
+    if len(predictor.bundle.study.features) > MOST_FEATURES:
+        text = f"the model has more than {MOST_FEATURES} features: explain by accomplice predict"
+        raise RequestError(TOO_MANY_FEATURES, text)
     read = predictor.read(request)
     parts = attribute(model, read.values, read.centre)
     study = predictor.bundle.study

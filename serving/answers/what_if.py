@@ -27,6 +27,9 @@ from accomplice.serving.requests.validation import (
 
 #: Largest integer up to which all integers are exact as floats.
 WHOLE = 2**53
+#: Twice this number of a patient's names may be given, or of the model's if it has more: all
+#: values of the feature are answered with them.
+MOST_NAMES = 500
 #: Maximum of levels named in an error.
 MOST_LEVELS = 12
 #: First sentence of the answer's note.
@@ -63,6 +66,10 @@ def read_what_if(body: bytes, reader: PatientReader, horizon: float | None) -> W
     """
     raw, problems, sound = open_request(body, ("patient", "feature", "values", "times"))
     patients = check_patients(raw, "patient", reader, problems, sound)
+    if patients and isinstance(patients[0], dict):
+        most = 2 * max(MOST_NAMES, len(reader.positions))
+        if len(patients[0]) > most:
+            problems.add("patient", f"more than {most} names: leave out those that are not known")
     feature = _feature(raw, reader, problems)
     values = _values(raw.get("values"), feature, reader, problems)
     times = check_times(raw.get("times"), horizon, problems)

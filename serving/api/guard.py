@@ -1,17 +1,18 @@
-"""ASGI middleware that checks tokens, limits concurrency, size and duration, and adds headers.
+"""ASGI middleware that decides which requests reach the service, and adds headers to all answers.
 
 Except for the paths in ``OPEN``, a request reaches the service only if
 
+- it comes from this machine, where the server has no tokens (see ``api.headers``);
+- no page of another site asks;
 - it carries a known token, where the server has any, or is for a page without the form or a file
   of one (``FRAME``, ``FILES``);
-- it came in by an address that no other machine can reach, where the server has no tokens;
 - fewer requests than the limit are under way;
 - its body, if it is a POST request, is JSON;
-- its body is no larger than allowed, and arrives in time. Bytes are counted as they come in, since
-  a chunked body does not state its size.
+- its body is no larger than allowed, arrives in time, and there is memory for it.
 
-BentoML has no limit of the body's size, and refuses concurrent requests only after it has read
-them.
+A request that needs no token takes no place of those under way, and its body is not read. BentoML
+has no limit of the body's size, and refuses concurrent requests only after it has read them.
+``api.connections`` has the limits of connections.
 """
 
 from __future__ import annotations
@@ -19,16 +20,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from accomplice.data.errors import InputError
+from accomplice.serving.api.bodies import SMALL, Memory, Pace, Share, read_body
 from accomplice.serving.api.errors import (
     CACHE,
-    ERRORS,
     HEADERS,
     TOKEN_KEY,
     App,
@@ -37,10 +37,19 @@ from accomplice.serving.api.errors import (
     Send,
     send_error,
 )
+from accomplice.serving.api.headers import (
+    check_own_machine,
+    check_own_site,
+    has_body,
+    is_json,
+    read_headers,
+)
+from accomplice.serving.api.refusals import CLOSE, RETRY, RefusedError
 from accomplice.serving.api.tokens import (
     BELOW,
     BODY_VARIABLE,
     CONCURRENCY_VARIABLE,
+    MEMORY_VARIABLE,
     TOKENS_VARIABLE,
     TokenFile,
 )
@@ -49,47 +58,34 @@ from accomplice.serving.api.tokens import (
 CONCURRENCY = 128
 #: Default maximum of a body's size, in MB.
 BODY_MB = 16.0
-#: Maximum of seconds to receive a body.
-SLOWEST_BODY = 20.0
-#: Maximum of seconds to answer a request.
+#: Default maximum of bytes of large bodies and answers at once, in MB.
+MEMORY_MB = 512.0
+#: Bytes of the largest answer, which has to fit.
+ANSWER = 48 * 2**20
+#: Maximum of a body's size where it holds one patient, in bytes: a parser holds up all others.
+SINGLE = 2**21
+#: Paths of requests for a list of patients.
+LISTS = frozenset({"/predict_batch"})
+#: Maximum of seconds until an answer begins.
 SLOWEST_ANSWER = 20.0
-#: Seconds until a client that was refused for concurrency may ask again.
-RETRY_AFTER = 1
+#: Bytes of an answer that are sent at once.
+PART = 2**18
+#: Maximum of seconds in which a client takes such a part; ``api.connections`` cuts off before if it
+#: takes nothing.
+SLOWEST_PART = 60.0
 #: Seconds before a request beyond the concurrency is refused: a client that asks again at once
 #: would slow down the answers. At most as many requests wait for a refusal as may be under way.
 HELD_BACK = 0.05
-#: Multiple of the allowed size up to which a body is read before the connection is closed.
-DRAINED = 16
-#: Paths without any check: they tell only whether the server is up.
+#: Paths of requests from any address and site: they tell only whether the server is up.
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
 #: Paths of the pages without the form, which hold nothing of the model: GET and HEAD need no token.
 FRAME = frozenset({"/", "/app", "/app/", "/docs"})
 #: Beginnings of the paths of the pages' files, which need no token either.
 FILES = ("/app/files/", "/static_content/")
-#: Header that describes a body -> its allowed values.
-PLAIN = {
-    b"content-type": (b"", b"application/json"),
-    b"content-encoding": (b"", b"identity"),
-}
-
-#: Header of a refusal that may leave a part of the body unread.
-CLOSE = ((b"connection", b"close"),)
-
-#: Status -> code and message of a refusal.
-REFUSALS = {
-    400: ("cut_off", "the body ended before its stated length"),
-    403: (
-        "tokens_needed",
-        "other machines can reach this server, and it has no tokens: it refuses every request",
-    ),
-    401: ("unauthorised", "send a known token: Authorization: Bearer TOKEN"),
-    408: ("too_slow", "the body took too long to come in"),
-    411: ("length_required", "say the body's length, or send it chunked"),
-    413: ("too_large", "the body is too large: send fewer patients a request"),
-    415: ERRORS[415],
-    429: ("too_many_requests", "too many requests are under way: ask again in a moment"),
-    504: ("timed_out", "the answer took too long: send fewer patients a request"),
-}
+#: Name of a request's state: it has one of the places under way.
+ADMITTED = "admitted"
+#: Methods that only read.
+READ = ("GET", "HEAD")
 
 
 @dataclass(frozen=True)
@@ -102,6 +98,8 @@ class Limits:
     """Maximum of requests under way at once."""
     body: int = int(BODY_MB * 2**20)
     """Maximum of bytes of a body."""
+    memory: int = int(MEMORY_MB * 2**20)
+    """Maximum of bytes of large bodies and answers at once."""
 
     @classmethod
     def of_environment(cls, environ: Mapping[str, str] = os.environ) -> Limits:
@@ -114,11 +112,16 @@ class Limits:
             InputError: a limit is no number in its range, or the token file is invalid.
         """
         token_file = environ.get(TOKENS_VARIABLE)
-        return cls(
+        limits = cls(
             tokens=TokenFile(Path(token_file)) if token_file else {},
             concurrency=int(_number(environ, CONCURRENCY_VARIABLE, CONCURRENCY, whole=True)),
             body=int(_number(environ, BODY_VARIABLE, BODY_MB) * 2**20),
+            memory=int(_number(environ, MEMORY_VARIABLE, MEMORY_MB) * 2**20),
         )
+        least = limits.body + ANSWER
+        if limits.memory < least:
+            raise InputError(f"--memory: a body and an answer need at least {least >> 20} MB")
+        return limits
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, *, whole: bool = False) -> float:
@@ -130,14 +133,6 @@ def _number(environ: Mapping[str, str], name: str, default: float, *, whole: boo
         kind = "whole number" if whole else "number"
         raise InputError(f"{name}: must be a {kind} above 0 and below {BELOW}")
     return value
-
-
-@dataclass(eq=False)
-class _RefusedError(Exception):
-    """Refusal of a request."""
-
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Guard:
@@ -156,44 +151,69 @@ class Guard:
     def __init__(self, app: App, limits: Limits | None = None) -> None:
         self.app = app
         self.limits = Limits.of_environment() if limits is None else limits
+        self.memory = Memory(self.limits.memory)
+        """Memory of large bodies and answers."""
+        self._pace = Pace()
         self._under_way = self._held_back = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer or refuse one HTTP request; pass other scopes, such as the lifespan, on."""
         if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                _redirect_no_slashes(scope)
             await self.app(scope, receive, send)
             return
-        sender = _Sender(send)
-        try:
-            if scope["path"] in OPEN:
-                await self.app(scope, receive, sender)
-            else:
+        with Share(self.memory) as share:
+            sender = _Sender(send, share)
+            try:
                 await self._admit(scope, receive, sender)
-        except _RefusedError as refused:
-            await send_error(sender, refused.status, REFUSALS[refused.status], refused.headers)
+            except RefusedError as refused:
+                await send_error(sender, refused.status, refused.error, refused.headers)
 
     async def _admit(self, scope: Message, receive: Receive, send: _Sender) -> None:
         """Answer a request that passes all checks.
 
         Raises:
-            _RefusedError: the request fails a check, its client has gone, or the service does not
+            RefusedError: the request fails a check, its client has gone, or the service does not
                 begin its answer in time.
         """
-        headers = {name.lower(): value for name, value in scope["headers"]}
-        if not self.limits.tokens and _from_outside(scope):
-            raise _RefusedError(403)
-        given = headers.get(b"authorization", b"")
-        if not (_needs_no_token(scope) or self._authorised(scope, given)):
-            raise _RefusedError(401, ((b"www-authenticate", b"Bearer"),))
-        # No await between the comparison and the count: no two requests take the last place.
+        headers, path, method = read_headers(scope), scope["path"], scope["method"]
+        if not path.isprintable():
+            # A newline at the end is no part of a route for Starlette.
+            raise RefusedError("not_found", CLOSE)
+        send.close = method != "POST" and has_body(headers)
+        if send.close and method in READ:
+            raise RefusedError("no_body", CLOSE)
+        if path in OPEN:
+            await self.app(scope, _nothing, send)
+            return
+        secured = bool(self.limits.tokens)
+        if not secured:
+            check_own_machine(scope, headers)
+        by_link = method in READ and path in FRAME
+        check_own_site(headers, by_link=by_link, secured=secured)
+        if by_link or (method in READ and path.startswith(FILES)):
+            await self._pass_on(scope, b"", receive, send)
+            return
+        if not self._authorised(scope, headers.get(b"authorization", b"")):
+            raise RefusedError("unauthorised", ((b"www-authenticate", b"Bearer"),))
         if self._under_way >= self.limits.concurrency:
             await self._hold_back()
-            raise _RefusedError(429, ((b"retry-after", str(RETRY_AFTER).encode()),))
+            raise RefusedError("too_many_requests", RETRY)
+        body = b""
+        if method == "POST":
+            if not is_json(headers):
+                raise RefusedError("unsupported_media_type")
+            most = self.limits.body if path in LISTS else min(self.limits.body, SINGLE)
+            body = await read_body(headers, receive, most, send.share, self._pace)
+        # A place is taken only now, so that slow bodies hold up no one. No await between the
+        # comparison and the count: no two requests take the last place.
+        if self._under_way >= self.limits.concurrency:
+            raise RefusedError("too_many_requests", RETRY)
         self._under_way += 1
+        # Connections without a request under way are the first that are closed.
+        scope.setdefault("state", {})[ADMITTED] = True
         try:
-            if scope["method"] == "POST" and not _is_json(scope):
-                raise _RefusedError(415)
-            body = await _read_body(headers, receive, self.limits.body)
             await self._pass_on(scope, body, receive, send)
         finally:
             self._under_way -= 1
@@ -231,88 +251,73 @@ class Guard:
             return next(messages, None) or await receive()
 
         try:
-            async with asyncio.timeout(SLOWEST_ANSWER):
+            async with asyncio.timeout(SLOWEST_ANSWER) as send.limit:
                 await self.app(scope, received, send)
         except TimeoutError:
             if not send.begun:
-                raise _RefusedError(504) from None
+                raise RefusedError("timed_out") from None
+        finally:
+            send.limit = None
 
 
 class _Sender:
-    """Sender that adds the headers of every answer, and records whether one has begun."""
+    """Sender of an answer: adds headers, and sends a long body in parts.
 
-    def __init__(self, send: Send) -> None:
+    Args:
+        send: sends a message to the client.
+        share: the request's memory, of which a long body takes its size.
+    """
+
+    def __init__(self, send: Send, share: Share) -> None:
         self._send = send
+        self._start: Message | None = None
+        self.share = share
+        """The request's memory."""
+        self.close = False
+        """Whether the connection is closed after the answer."""
         self.begun = False
+        """Whether an answer has begun."""
+        self.limit: asyncio.Timeout | None = None
+        """Limit of the time until the answer begins; each of its parts has its own."""
 
     async def __call__(self, message: Message) -> None:
-        self.begun = True
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
             names = {name.lower() for name, _ in headers}
             headers += [pair for pair in (*HEADERS, CACHE) if pair[0] not in names]
-            message = {**message, "headers": headers}
-        await self._send(message)
+            if self.close and b"connection" not in names:
+                headers += CLOSE
+            # Held back until the body's size is known: without memory for it there is no answer.
+            self._start = {**message, "headers": headers}
+            return
+        body = message.get("body", b"")
+        if self._start is not None:
+            self.share.grow(self.share.size + len(body) if len(body) > SMALL else 0)
+            start, self._start = self._start, None
+            self.begun = True
+            if self.limit is not None and not self.limit.expired():
+                self.limit.reschedule(None)
+            await self._send(start)
+        if len(body) <= SMALL and not message.get("more_body"):
+            await self._send(message)
+            return
+        for i in range(0, max(len(body), 1), PART):
+            part = {**message, "body": body[i : i + PART]}
+            if i + PART < len(body):
+                part["more_body"] = True
+            async with asyncio.timeout(SLOWEST_PART):
+                await self._send(part)
 
 
-async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int) -> bytes:
-    """Return a request's body of at most ``most`` bytes.
+async def _nothing() -> Message:
+    """Return an empty body."""
+    return {"type": "http.request", "body": b"", "more_body": False}
 
-    Raises:
-        _RefusedError: the body is too large, too slow or cut off, or its stated length is no
-            number.
+
+def _redirect_no_slashes(scope: Message) -> None:
+    """Let Starlette answer 404 to a path with a slash too many.
+
+    Its redirect would send the body again, to the host of the request's header.
     """
-    stated = headers.get(b"content-length", b"0")
-    if not stated.isdigit():
-        raise _RefusedError(411, CLOSE)
-    size = int(stated[:20])
-    if size > most and headers.get(b"expect", b"").lower() == b"100-continue":
-        # The client waits for consent before it sends the body: reading on would give it.
-        raise _RefusedError(413, CLOSE)
-    parts: list[bytes] = []
-    received, more = 0, True
-    try:
-        async with asyncio.timeout(SLOWEST_BODY):
-            while more and received <= DRAINED * most:
-                message = await receive()
-                if message["type"] != "http.request":
-                    # The client has gone, but BentoML waits until an answer begins.
-                    raise _RefusedError(400, CLOSE)
-                part = message.get("body", b"")
-                received += len(part)
-                more = message.get("more_body", False)
-                # A body that is too large is read on, within limits, and dropped: a client that
-                # is still sending would not see the answer.
-                if max(size, received) <= most:
-                    parts.append(part)
-                else:
-                    parts.clear()
-    except TimeoutError:
-        raise _RefusedError(408, CLOSE) from None
-    if max(size, received) > most:
-        raise _RefusedError(413, CLOSE)
-    return b"".join(parts)
-
-
-def _needs_no_token(scope: Message) -> bool:
-    """Whether a request needs no token: GET or HEAD of a page without the form, or of a file."""
-    path = scope["path"]
-    return scope["method"] in ("GET", "HEAD") and (path in FRAME or path.startswith(FILES))
-
-
-def _is_json(scope: Message) -> bool:
-    """Whether the headers call the body plain JSON, or do not describe it.
-
-    BentoML reads other types too, among them pickle, or fails on them and logs it.
-    """
-    allowed = ((PLAIN.get(name.lower()), value) for name, value in scope["headers"])
-    return all(value.partition(b";")[0].strip().lower() in good for good, value in allowed if good)
-
-
-def _from_outside(scope: Message) -> bool:
-    """Whether a request came in by an address that other machines can reach."""
-    server = scope.get("server")
-    try:
-        return server is not None and not ipaddress.ip_address(server[0]).is_loopback
-    except ValueError:
-        return False  # the path of a socket
+    if "app" in scope:
+        scope["app"].router.redirect_slashes = False

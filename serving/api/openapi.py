@@ -20,6 +20,7 @@ from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.answers.training_values import Value, training_values, typical_patient
 from accomplice.serving.requests.patient_reader import PatientReader
 from accomplice.serving.requests.schemas import (
+    MOST_CELLS,
     MOST_PATIENTS,
     MOST_TIMES,
     MOST_VALUES,
@@ -27,7 +28,7 @@ from accomplice.serving.requests.schemas import (
     Error,
     ModelCard,
 )
-from accomplice.serving.requests.validation import CheckedRequest
+from accomplice.serving.requests.validation import MONTH_DECIMALS, CheckedRequest
 
 #: Reference to a schema, by the name of its model.
 REF = "#/components/schemas/{model}"
@@ -67,10 +68,10 @@ SURVIVAL = ("survival@", "survival_low@", "survival_high@")
 ERRORS = {
     400: "The request is invalid: the details name each place and problem, and repeat no value.",
     401: "Send a known token.",
-    403: "Other machines can reach the server, and it has no tokens.",
+    403: "Another machine asks and the server has no tokens, or a page of another site asks.",
     408: "The body took too long to come in.",
     411: "Say the body's length, or send it chunked.",
-    413: "The body is too large.",
+    413: "The body or the answer to it is too large.",
     415: "This media type is not read: send application/json, not compressed.",
     429: "Too many requests are under way: ask again after Retry-After seconds.",
     500: "Internal server error.",
@@ -208,12 +209,15 @@ def times_schema(horizon: float | None) -> dict[str, Any]:
     """
     if horizon is None:
         return {"type": "null", "description": "The model has no survival endpoint."}
+    month = {"type": "number", "minimum": 0, "maximum": horizon, "multipleOf": 10**-MONTH_DECIMALS}
+    end = {"const": horizon}
     return {
         "type": ["array", "null"],
-        "items": {"type": "number", "minimum": 0, "maximum": horizon},
+        "items": month if round(horizon, MONTH_DECIMALS) == horizon else {"anyOf": [month, end]},
         "maxItems": MOST_TIMES,
         "uniqueItems": True,
-        "description": f"Months, up to {horizon:g}; 12, 36 and 60 if absent.",
+        "description": f"Months, up to {horizon:g}; 12, 36 and 60 if absent. Patients times months "
+        f"are at most {MOST_CELLS}.",
     }
 
 

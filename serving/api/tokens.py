@@ -26,7 +26,11 @@ TOKENS_VARIABLE = "ACCOMPLICE_TOKENS"
 CONCURRENCY_VARIABLE = "ACCOMPLICE_CONCURRENCY"
 #: Environment variable of the maximum of a body's size, in MB.
 BODY_VARIABLE = "ACCOMPLICE_MAX_BODY_MB"
-#: Upper bound (exclusive) of both maxima.
+#: Environment variable of the maximum of bytes of large bodies and answers at once, in MB.
+MEMORY_VARIABLE = "ACCOMPLICE_MEMORY_MB"
+#: Environment variable of the address of a proxy, whose connections are not counted by address.
+PROXY_VARIABLE = "ACCOMPLICE_PROXY"
+#: Upper bound (exclusive) of all maxima.
 BELOW = 1_000_000
 
 #: Pattern of a token file's line: name, SHA-256 and, of a token that expires, its last moment.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ssl import SSLContext
 from typing import Any
 
 import uvicorn
 
+from accomplice.serving.api.connections import Connection, Connections
 from accomplice.serving.api.errors import App
 from accomplice.serving.deployment.listener import BACKLOG
 
@@ -20,12 +22,17 @@ def http_config(app: App, tls: SSLContext | None = None) -> uvicorn.Config:
     Args:
         app: the service as an ASGI application.
         tls: certificate and key; None to answer without encryption.
+
+    Raises:
+        InputError: as :meth:`Connections.of_environment`.
     """
     options: dict[str, Any] = {}
     if tls is not None:
         options["ssl_context_factory"] = lambda *_: tls
     return uvicorn.Config(
         app,
+        http=partial(Connection, open_connections=Connections.of_environment()),  # type: ignore[arg-type]
+        ws="none",
         interface="asgi3",
         lifespan="on",
         # One worker, whatever the environment says: the metrics are of one process.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 
 from accomplice.data.errors import InputError
+from accomplice.serving.api.tokens import PROXY_VARIABLE
 from accomplice.training.processes import bound
 
 #: Connections that the system holds for a worker that is busy or being replaced.
@@ -84,3 +86,19 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
             "without a passphrase"
         ) from None
     return context
+
+
+def read_proxy(environ: Mapping[str, str]) -> str | None:
+    """Return the address of a proxy that environment variables set; None without one.
+
+    Args:
+        environ: the environment variables.
+
+    Raises:
+        InputError: it is no address.
+    """
+    proxy = environ.get(PROXY_VARIABLE)
+    try:
+        return None if proxy is None else str(ipaddress.ip_address(proxy))
+    except ValueError:
+        raise InputError("--proxy: give an address such as 127.0.0.1") from None

@@ -18,9 +18,16 @@ from typing import IO, Protocol
 import accomplice
 from accomplice.data.errors import InputError
 from accomplice.serving.api.guard import Limits
-from accomplice.serving.api.tokens import BELOW, CONCURRENCY_VARIABLE, TOKENS_VARIABLE, read_tokens
+from accomplice.serving.api.tokens import (
+    BELOW,
+    CONCURRENCY_VARIABLE,
+    MEMORY_VARIABLE,
+    PROXY_VARIABLE,
+    TOKENS_VARIABLE,
+    read_tokens,
+)
 from accomplice.serving.deployment.handover import HANDOVER_VARIABLE
-from accomplice.serving.deployment.listener import check_address, tls_context
+from accomplice.serving.deployment.listener import check_address, read_proxy, tls_context
 from accomplice.serving.deployment.memory import TUNABLES, TUNABLES_VARIABLE
 from accomplice.serving.deployment.supervisor import TIED_VARIABLE
 from accomplice.training.models.manifest import MANIFEST, digest_of
@@ -91,13 +98,17 @@ class Access:
     """PEM file of a certificate for TLS; None to answer without encryption."""
     key: Path | None = None
     """PEM file of the certificate's key."""
+    memory: int | None = None
+    """Maximum of MB of large bodies and answers at once; the guard's default if absent."""
+    proxy: str | None = None
+    """Address of a proxy, whose connections are not limited by address."""
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that the server needs.
 
         Raises:
-            InputError: ``host`` is no IP address, other machines could reach a server without
-                tokens, the token file is invalid, ``concurrency`` or a limit of this process's
+            InputError: ``host`` or ``proxy`` is no IP address, other machines could reach a server
+                without tokens, the token file is invalid, a limit given or of this process's
                 environment is out of range, or the certificate cannot be used.
         """
         check_address(self.host, tokens=self.tokens is not None)
@@ -114,6 +125,11 @@ class Access:
             if not 0 < self.concurrency < BELOW:
                 raise InputError(f"--concurrency: must be above 0 and below {BELOW}")
             env[CONCURRENCY_VARIABLE] = str(self.concurrency)
+        if self.memory is not None:
+            env[MEMORY_VARIABLE] = str(self.memory)
+        if self.proxy is not None:
+            env[PROXY_VARIABLE] = self.proxy
+        read_proxy({**os.environ, **env})
         Limits.of_environment({**os.environ, **env})
         return env
 

@@ -109,16 +109,14 @@ class PatientReader:
             return None
         return [value for level in meaning for value in _spellings(level)]
 
-    def renamed(self, patient: dict[str, Any]) -> dict[str, Any]:
-        """Return a patient whose keys are the study's names where they are other spellings of them.
+    def renames(self, patient: Mapping[str, Any]) -> dict[str, str]:
+        """Return key of a patient -> the study's name, for keys that are other spellings of it.
 
         See ``data.matching.columns``. With more than `MOST_RENAMED` unknown keys, none is changed.
         """
-        others = patient.keys() - self._known
-        if not 0 < len(others) <= MOST_RENAMED:
-            return patient
-        names = self._synonyms.renamed(patient)
-        return {names.get(key, key): value for key, value in patient.items()} if names else patient
+        if not 0 < len(patient.keys() - self._known) <= MOST_RENAMED:
+            return {}
+        return self._synonyms.renamed(patient)
 
     @cached_property
     def _synonyms(self) -> Synonyms:
@@ -196,6 +194,16 @@ class PatientReader:
         if len(extra) > MOST_UNKNOWN:
             flags.append(f"unknown_columns:{len(extra) - MOST_UNKNOWN} more")
         return flags
+
+
+def renamed(patient: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a patient under other names.
+
+    Args:
+        patient: feature or column -> value.
+        names: key -> its other name.
+    """
+    return {names.get(key, key): value for key, value in patient.items()} if names else patient
 
 
 def shorten(name: str) -> str:

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 MOST_PATIENTS = 5000
 #: Maximum of months of a request.
 MOST_TIMES = 200
+#: Maximum of the product of patients and months of a request, by which the answer grows.
+MOST_CELLS = 100_000
 #: Maximum of values of a what-if request.
 MOST_VALUES = 50
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -16,11 +17,15 @@ from typing import Any, NoReturn
 import orjson
 
 from accomplice.data.errors import nearest
-from accomplice.serving.requests.patient_reader import PatientReader, shorten
-from accomplice.serving.requests.schemas import MOST_PATIENTS, MOST_TIMES
+from accomplice.serving.requests.patient_reader import PatientReader, renamed, shorten
+from accomplice.serving.requests.schemas import MOST_CELLS, MOST_PATIENTS, MOST_TIMES
 
 #: Maximum of problems in an error.
 MOST_PROBLEMS = 20
+#: Decimals of the months that may be asked for, finer than days, and the error of a computed one.
+MONTH_DECIMALS, MONTH_ERROR = 2, 1e-6
+#: Largest number that is read, whether it is written with a point or without.
+LARGEST = sys.float_info.max
 
 #: Types of JSON values that contain other values.
 CONTAINERS = frozenset({dict, list})
@@ -37,6 +42,8 @@ NOT_JSON = "not_json"
 INVALID = "invalid_request"
 #: Error code of months beyond the model's horizon.
 BEYOND = "time_beyond_horizon"
+#: Error code of a request whose answer would be too large.
+TOO_LARGE = "too_large"
 #: Error code of too long a list of patients.
 TOO_MANY = "too_many_patients"
 
@@ -59,7 +66,7 @@ class RequestError(Exception):
 class CheckedRequest:
     """A checked request for predictions."""
 
-    patients: list[dict[str, Any]]
+    patients: Sequence[dict[str, Any]]
     """Feature or column -> null, true, false, finite number or text, of each patient."""
     times: tuple[float, ...] | None
     """Months at which survival is asked for; None for the default ones."""
@@ -88,7 +95,7 @@ def read_request(
     key = "patients" if batch else "patient"
     raw, problems, sound = open_request(body, (key, "times") if timed else (key,))
     patients = check_patients(raw, key, reader, problems, sound)
-    times = check_times(raw.get("times"), horizon, problems)
+    times = check_times(raw.get("times"), horizon, problems, len(patients))
     return CheckedRequest(patients, times)
 
 
@@ -176,7 +183,7 @@ def check_patients(
         return []
     given = raw[key]
     if key == "patient":
-        given = reader.renamed(given) if isinstance(given, dict) else given
+        given = _renamed(given, reader)
         _check_patient(given, key, reader, problems)
         return [given]
     if not isinstance(given, list):
@@ -185,14 +192,39 @@ def check_patients(
     if not given:
         problems.add(key, "an empty list: send at least one patient")
     if len(given) > MOST_PATIENTS:
-        problem = f"more than {MOST_PATIENTS} patients: send them in several requests"
-        raise RequestError(TOO_MANY, problem, [{"where": key, "problem": problem}])
-    given = [reader.renamed(each) if isinstance(each, dict) else each for each in given]
+        raise too_many(key)
+    given = [_renamed(each, reader) for each in given]
+    check_listed(given, 0, reader, problems, sound)
+    return given
+
+
+def check_listed(
+    given: list[Any], first: int, reader: PatientReader, problems: Problems, sound: bool
+) -> None:
+    """Add the problems of a list of patients, or of a piece of it, to the collection.
+
+    Args:
+        given: the patients under the study's names.
+        first: place of the first of them in the list.
+        reader: the reader of the study's patients.
+        problems: the collection of problems.
+        sound: whether the patients are known to be sound (see :func:`parse_json`).
+    """
     # Most lists are valid, and these quick checks suffice.
     if not (sound and _flat(given) and reader.names_once(given)):
-        for i, patient in enumerate(given):
-            _check_patient(patient, f"{key}[{i}]", reader, problems)
-    return given
+        for i, patient in enumerate(given, first):
+            _check_patient(patient, f"patients[{i}]", reader, problems)
+
+
+def _renamed(given: Any, reader: PatientReader) -> Any:
+    """Return what was given as a patient, under the study's names if it is one."""
+    return renamed(given, reader.renames(given)) if isinstance(given, dict) else given
+
+
+def too_many(key: str) -> RequestError:
+    """Return the error of a list, under a key, of too many patients."""
+    problem = f"more than {MOST_PATIENTS} patients: send them in several requests"
+    return RequestError(TOO_MANY, problem, [{"where": key, "problem": problem}])
 
 
 def _flat(objects: Iterable[Any]) -> bool:
@@ -209,7 +241,7 @@ def _check_patient(patient: object, where: str, reader: PatientReader, problems:
     for name, value in patient.items():
         if isinstance(value, (dict, list)):
             problems.add(f"{where}.{shorten(name)}", f"{kind_of(value)}: send a single value")
-        elif isinstance(value, float) and not math.isfinite(value):
+        elif isinstance(value, (int, float)) and not abs(value) <= LARGEST:
             problems.add(f"{where}.{shorten(name)}", "a number too large to be read")
         elif not (readable(name) and readable(value)):
             problems.add(where, "holds text that is not valid Unicode")
@@ -222,7 +254,7 @@ def _check_patient(patient: object, where: str, reader: PatientReader, problems:
 
 
 def check_times(
-    given: object, horizon: float | None, problems: Problems
+    given: object, horizon: float | None, problems: Problems, rows: int = 1
 ) -> tuple[float, ...] | None:
     """Return the months of a request (t,), None for the default ones; the last check of a request.
 
@@ -230,10 +262,11 @@ def check_times(
         given: value of ``times``; None if absent.
         horizon: last month that may be asked for; None if the model has no survival endpoint.
         problems: the problems of all checks so far.
+        rows: number of patients for which the months are asked for.
 
     Raises:
-        RequestError: there are problems in any part of the request, or a month lies beyond the
-            horizon.
+        RequestError: there are problems in any part of the request, a month lies beyond the
+            horizon, or the answer would be too large.
     """
     times = _read_times(given, horizon, problems)
     problems.raise_any(INVALID, "the request cannot be read")
@@ -242,6 +275,9 @@ def check_times(
             problems.add(f"times[{i}]", f"beyond the model's horizon of {horizon:g} months")
     message = f"ask for times up to the model's horizon of {horizon or 0:g} months"
     problems.raise_any(BEYOND, message)
+    if rows * len(times) > MOST_CELLS:
+        problem = f"patients times months are more than {MOST_CELLS}: send fewer patients a request"
+        raise RequestError(TOO_LARGE, problem, [{"where": "times", "problem": problem}], 413)
     return times or None
 
 
@@ -262,7 +298,11 @@ def _read_times(given: object, horizon: float | None, problems: Problems) -> tup
             problems.add(f"times[{i}]", "send a finite number of months, 0 or more")
         else:
             # An integer too large for a float is beyond any horizon.
-            times.append(float(min(time, 1e300)))
+            month = float(min(time, 1e300))
+            near = round(month, MONTH_DECIMALS)
+            if month != horizon and abs(near - month) > MONTH_ERROR:
+                problems.add(f"times[{i}]", f"send a month of {MONTH_DECIMALS} decimals at most")
+            times.append(month if month == horizon else near)
     if len({*times}) < len(times):
         problems.add("times", "a time is asked for twice")
     if times and horizon is None:

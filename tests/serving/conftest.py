@@ -181,7 +181,7 @@ def client(bundle_path: Path) -> Iterator[Client]:
         app: Any = Accomplice.to_asgi()  # type: ignore[attr-defined]
         lifespan = app.router.lifespan_context(app)
         runner.run(lifespan.__aenter__())
-        http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+        http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
         yield Client(runner, http)
         runner.run(http.aclose())
         runner.run(lifespan.__aexit__(None, None, None))

@@ -102,7 +102,7 @@ def raw(text: str) -> bytes:
         (raw("1e309"), 400),
         (raw("1e308"), 200),
         (raw("-1e308"), 200),
-        (raw("1" * 400), 200),
+        (raw("1" * 400), 400),
         (raw("86420.97531"), 200),
         (raw('"' + "9" * MB + '"'), 200),
         (patient_of(**{CANARY * 20_000: 1}), 400),
@@ -139,7 +139,7 @@ def test_bodies(server: Server, patient: dict[str, Any], body: bytes, status: in
 @pytest.mark.parametrize(
     ("kind", "status"),
     [
-        ("", 200),
+        ("", 415),
         ("application/json; charset=utf-8", 200),
         ("Application/JSON", 200),
         ("text/plain", 415),

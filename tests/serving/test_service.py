@@ -30,6 +30,7 @@ pytestmark = [
 
 ROOT = Path(__file__).resolve().parents[2]
 CANARY = "canary-71"
+JSON = {"content-type": "application/json"}
 FRACTION = 86420.97531
 
 
@@ -102,7 +103,7 @@ def test_other_paths_and_methods(
     ],
 )
 def test_wrong_bodies(client: Any, body: bytes, code: str) -> None:
-    response = client.request("POST", "/predict", content=body)
+    response = client.request("POST", "/predict", content=body, headers=JSON)
     assert response.status_code == 400
     assert error_of(response)["code"] == code
 
@@ -111,6 +112,7 @@ def test_wrong_bodies(client: Any, body: bytes, code: str) -> None:
     ("kind", "status"),
     [
         ("application/json; charset=utf-8", 200),
+        ("", 415),
         ("text/plain", 415),
         ("multipart/form-data", 415),
         ("application/vnd.bentoml+pickle", 415),
@@ -128,7 +130,7 @@ def test_nothing_but_json_is_read(
 
 def test_half_a_character_in_a_name_is_refused(client: Any) -> None:
     body = b'{"patient": {"age": 61, "\\ud800": 1}}'
-    assert client.request("POST", "/predict", content=body).status_code == 400
+    assert client.request("POST", "/predict", content=body, headers=JSON).status_code == 400
 
 
 leaves = st.none() | st.booleans() | st.just(FRACTION) | st.just(CANARY) | st.integers()

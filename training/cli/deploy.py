@@ -92,6 +92,13 @@ def serve(
     concurrency: Annotated[
         int | None, option("N", "requests under way at once (default: 128)", count)
     ] = None,
+    memory: Annotated[
+        int | None, option("MB", "for large bodies and answers at once (default: 512)", count)
+    ] = None,
+    proxy: Annotated[
+        str | None,
+        option("ADDRESS", "from which a proxy connects: its connections are those of many"),
+    ] = None,
     tls_cert: Annotated[
         Path | None, option("FILE", "certificate (PEM) to answer by HTTPS; needs --tls-key")
     ] = None,
@@ -135,7 +142,7 @@ def serve(
     from accomplice.serving.deployment.server import serve as run_server
     from accomplice.training.tracking.store import find_bundle, is_stored
 
-    access = Access(host, tokens, concurrency, tls_cert, tls_key)
+    access = Access(host, tokens, concurrency, tls_cert, tls_key, memory, proxy)
     access.environment()
     try:
         if reload_champion or is_stored(model):

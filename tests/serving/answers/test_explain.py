@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from accomplice.serving.answers import explain as explaining
 from accomplice.serving.answers.explain import explain
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.requests.schemas import ExplainAnswer
@@ -59,3 +60,12 @@ def test_a_model_without_a_risk_says_so(labels_trained: Any) -> None:
     with pytest.raises(RequestError) as error:
         explain(predictor, asked)
     assert (error.value.code, error.value.status) == ("no_survival_endpoint", 400)
+
+
+def test_a_model_of_too_many_features_is_not_explained(
+    client: Any, patient: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explaining, "MOST_FEATURES", 5)
+    response = client.post("/explain", {"patient": patient})
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "too_many_features"

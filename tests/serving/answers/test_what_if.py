@@ -190,3 +190,10 @@ def test_any_json_is_answered_or_refused_and_nothing_of_a_patient_is_logged(
         assert str(FRACTION) not in response.text
     assert CANARY not in "".join(logged)
     assert str(FRACTION) not in "".join(logged)
+
+
+def test_many_names_are_not_answered_fifty_times(predictor: Predictor) -> None:
+    patient = {"age_years": 61, **{f"unknown_{i}": i for i in range(999)}}
+    assert asked(predictor, patient=patient, feature="age", values=[40, 50])["values"] == [40, 50]
+    error = refused(predictor, patient={**patient, "more": 1}, feature="age", values=[40, 50])
+    assert error.details[0]["where"] == "patient"

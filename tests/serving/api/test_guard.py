@@ -7,16 +7,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 
 from accomplice.data.errors import InputError
-from accomplice.serving.api import guard
+from accomplice.serving.api import bodies, guard
 from accomplice.serving.api.guard import Guard, Limits
 from accomplice.serving.api.tokens import (
     BODY_VARIABLE,
     CONCURRENCY_VARIABLE,
+    MEMORY_VARIABLE,
     TOKENS_VARIABLE,
     hashed,
     new_token,
@@ -40,9 +45,15 @@ class App:
 class Asked:
     """One request to an app, and what came back."""
 
-    def __init__(self, app, parts=(b"{}",), headers=(), path="/predict", pause=0.0) -> None:
+    def __init__(
+        self, app, parts=(b"{}",), headers=(), path="/predict", pause=0.0, method="POST"
+    ) -> None:
         self.app, self.parts, self.pause = app, list(parts), pause
-        self.scope = {"type": "http", "path": path, "method": "POST", "headers": list(headers)}
+        usual = {b"host": b"127.0.0.1", b"content-type": b"application/json"}
+        for name, _ in headers:
+            usual.pop(name.lower(), None)
+        self.scope = {"type": "http", "path": path, "method": method}
+        self.scope["headers"] = [*usual.items(), *headers]
         self.status, self.headers, self.body, self.read = 0, {}, b"", 0
 
     async def run(self) -> Asked:
@@ -152,10 +163,10 @@ class TestBody:
     def test_an_endless_body_is_not_read_for_ever(self) -> None:
         found = ask(Guard(App(), self.limits), parts=[b"12345"] * 1000)
         assert found.status == 413
-        assert found.read <= 10 * guard.DRAINED + 5
+        assert found.read <= 10 * bodies.DRAINED + 5
 
     def test_a_slow_body_is_given_up(self, monkeypatch) -> None:
-        monkeypatch.setattr(guard, "SLOWEST_BODY", 0.05)
+        monkeypatch.setattr(bodies, "SLOWEST_BODY", 0.05)
         found = ask(Guard(App(), self.limits), parts=[b"1"] * 5, pause=0.03)
         assert (found.status, found.code) == (408, "too_slow")
 
@@ -185,19 +196,147 @@ class TestBody:
     @pytest.mark.parametrize(
         ("headers", "status"),
         [
-            ([], 200),
+            ([(b"content-type", b"")], 415),
             ([(b"Content-Type", b"application/json; charset=utf-8")], 200),
             ([(b"content-encoding", b"identity")], 200),
             ([(b"content-type", b"text/plain")], 415),
             ([(b"content-type", b"application/vnd.bentoml+pickle")], 415),
             # Whichever of the two the service would go by.
-            ([(b"content-type", b"a/b"), (b"content-type", b"application/json")], 415),
-            ([(b"content-type", b"application/json"), (b"content-type", b"a/b")], 415),
+            ([(b"content-type", b"a/b"), (b"content-type", b"application/json")], 400),
+            ([(b"content-type", b"application/json"), (b"content-type", b"a/b")], 400),
             ([(b"content-type", b"application/json"), (b"content-encoding", b"gzip")], 415),
         ],
     )
     def test_what_is_no_json_is_not_read(self, headers, status) -> None:
         assert ask(Guard(App(), self.limits), headers=headers).status == status
+
+
+class TestMemory:
+    #: Bytes that are counted, unlike those of a single patient.
+    large = 2 * bodies.SMALL
+
+    def test_large_bodies_beyond_it_are_put_off_and_small_ones_are_not(self) -> None:
+        async def run() -> None:
+            go = asyncio.Event()
+            app = Guard(App(go), Limits(memory=self.large + 9))
+            held = [(b"content-length", str(self.large).encode())]
+            path = "/predict_batch"
+            first = asyncio.create_task(
+                Asked(app, [b"x" * self.large], headers=held, path=path).run()
+            )
+            await asyncio.sleep(0.01)
+            for headers in (held, ()):
+                other = await Asked(app, [b"x" * self.large], headers=headers, path=path).run()
+                assert (other.status, other.code) == (429, "too_many_requests")
+                assert other.headers[b"retry-after"] == b"1"
+            go.set()
+            assert (await Asked(app).run()).status == 200
+            assert (await first).status == 200
+            assert app.memory.held == 0
+            assert (await Asked(app, [b"x" * self.large], headers=held, path=path).run()).status
+
+        asyncio.run(run())
+
+    def test_a_large_answer_beyond_it_is_not_sent(self) -> None:
+        async def large(scope, receive, send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x" * self.large})
+
+        for most, status in ((self.large - 1, 429), (self.large, 200)):
+            app = Guard(large, Limits(memory=most))
+            assert ask(app).status == status
+            assert app.memory.held == 0
+
+    def test_a_long_answer_is_sent_in_parts(self, monkeypatch) -> None:
+        sizes: list[int] = []
+        content = b"x" * (2 * guard.PART + 5)
+
+        async def large(scope, receive, send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": content})
+
+        found = Asked(Guard(large, Limits()))
+        sent = found.send
+
+        async def send(message) -> None:
+            sizes.append(len(message.get("body", b"")))
+            await sent(message)
+
+        monkeypatch.setattr(found, "send", send)
+        assert asyncio.run(found.run()).body == content
+        assert sizes == [0, guard.PART, guard.PART, 5]
+
+    def test_a_client_that_takes_no_part_in_time_is_given_up(self, monkeypatch) -> None:
+        monkeypatch.setattr(guard, "SLOWEST_PART", 0.02)
+
+        async def large(scope, receive, send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x" * self.large})
+
+        app = Guard(large, Limits())
+        found = Asked(app)
+
+        async def never(message) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.sleep(10)
+
+        monkeypatch.setattr(found, "send", never)
+        asyncio.run(found.run())
+        assert app.memory.held == app._under_way == 0
+
+
+def test_a_slow_body_takes_no_place() -> None:
+    async def run() -> None:
+        app = Guard(App(), Limits(concurrency=1))
+        slow = [asyncio.create_task(Asked(app, pause=0.1).run()) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        assert (await Asked(app).run()).status == 200
+        assert [(await each).status for each in slow] == [200] * 3
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("path", ["/", "/app/", "/docs", "/app/files/a/b.js", "/livez"])
+def test_a_request_without_a_token_takes_no_place_and_has_no_body(path: str) -> None:
+    async def run() -> None:
+        go = asyncio.Event()
+        app = Guard(App(go), Limits(tokens={hashed("t"): "a"}, concurrency=1))
+        waiting = [asyncio.create_task(Asked(app, path=path, method="GET").run()) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        assert app._under_way == 0
+        body = [(b"content-length", b"9")]
+        refused = await Asked(app, path=path, method="GET", headers=body).run()
+        assert (refused.status, refused.code, refused.read) == (400, "no_body", 0)
+        go.set()
+        assert [(await each).status for each in waiting] == [200] * 3
+
+    asyncio.run(run())
+
+
+def test_a_body_of_a_single_patient_is_smaller_than_a_list() -> None:
+    size = [(b"content-length", str(guard.SINGLE + 1).encode())]
+    body = [b"x" * (guard.SINGLE + 1)]
+    assert ask(Guard(App(), Limits()), parts=body, headers=size).status == 413
+    assert (
+        ask(Guard(App(), Limits()), parts=body, headers=size, path="/predict_batch").status == 200
+    )
+
+
+def test_starlette_redirects_to_no_other_slash() -> None:
+    app = Starlette(routes=[Route("/a", lambda _: Response())])
+
+    async def run() -> int:
+        async def nothing(*_: Any) -> Any:
+            return {"type": "lifespan.shutdown"}
+
+        made = Guard(app)
+        await made({"type": "lifespan", "app": app}, nothing, nothing)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(made), base_url="http://127.0.0.1"
+        ) as client:
+            return (await client.get("/a/")).status_code
+
+    assert asyncio.run(run()) == 404
 
 
 def test_beyond_the_limit_requests_are_put_off_and_their_places_come_free() -> None:
@@ -269,9 +408,15 @@ class TestEnvironment:
                 TOKENS_VARIABLE: str(tmp_path / "t"),
                 CONCURRENCY_VARIABLE: "7",
                 BODY_VARIABLE: "0.5",
+                MEMORY_VARIABLE: "64",
             }
         )
         assert (made.concurrency, made.body, list(made.tokens.values())) == (7, 2**19, ["a"])
+        assert made.memory == 2**26
+
+    def test_a_body_and_an_answer_have_to_fit_into_the_memory(self) -> None:
+        with pytest.raises(InputError, match="at least 64"):
+            Limits.of_environment({MEMORY_VARIABLE: "63"})
 
     @pytest.mark.parametrize("value", ["0", "-1", "0.5", "7.5", "many", "nan", "inf"])
     def test_a_limit_that_is_none_is_refused(self, value: str) -> None:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from accomplice.serving.deployment.memory import TUNABLES, TUNABLES_VARIABLE
+from accomplice.serving.deployment.memory import TUNABLES, TUNABLES_VARIABLE, give_back
 
 #: Takes and gives back an array of 3 MB over and over; prints the pages that were asked for anew.
 FAULTS = """
@@ -56,3 +56,9 @@ def test_a_setting_of_its_own_does_it_without_huge_pages() -> None:
 
 def test_what_a_long_answer_took_is_given_back() -> None:
     assert number_printed(KEPT, TUNABLES) <= 40
+
+
+def test_free_memory_is_given_back_on_any_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_back()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    give_back()

@@ -208,3 +208,41 @@ def test_the_example_is_one_the_service_answers(study: Study, reader: PatientRea
     assert patient["age_years"] == 64
     flags = reader.read([patient]).flags[0]
     assert flags == []
+
+
+@pytest.mark.parametrize("times", [[12, 12.000000000000002], [1e-320, 0], [0.3, 0.1 + 0.2]])
+def test_months_that_differ_by_less_than_a_day_are_one(reader: PatientReader, times: Any) -> None:
+    error = refusal(reader, {"patient": {"sex": "male"}, "times": times})
+    assert error.details == [{"where": "times", "problem": "a time is asked for twice"}]
+
+
+@pytest.mark.parametrize("month", [12.001, 3.2854, 1e-5, 59.999])
+def test_months_have_two_decimals(reader: PatientReader, month: float) -> None:
+    error = refusal(reader, {"patient": {"sex": "male"}, "times": [12, month]})
+    assert error.details[0]["where"] == "times[1]"
+
+
+def test_computed_months_are_rounded_and_the_horizon_is_not(reader: PatientReader) -> None:
+    asked = ask(reader, {"patient": {"sex": "male"}, "times": [0.1 + 0.2, 60, 12.25]})
+    assert asked.times == (0.3, 60.0, 12.25)
+    body = json.dumps({"patient": {"sex": "male"}, "times": [47.12345]}).encode()
+    assert read_request(body, reader, 47.12345).times == (47.12345,)
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 400, "-" + "9" * 310])
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_number_beyond_floats_is_refused(reader: PatientReader, number: str, batch: bool) -> None:
+    patient = f'{{"age_years": {number}}}'
+    body = f'{{"patients": [{patient}]}}' if batch else f'{{"patient": {patient}}}'
+    with pytest.raises(RequestError) as caught:
+        read_request(body.encode(), reader, HORIZON, batch)
+    assert caught.value.details[0]["problem"] == "a number too large to be read"
+
+
+def test_patients_times_months_are_limited(reader: PatientReader) -> None:
+    times = [round(k / 4, 2) for k in range(101)]
+    with pytest.raises(RequestError) as caught:
+        ask(reader, {"patients": [{"sex": "male"}] * 1000, "times": times}, batch=True)
+    assert (caught.value.code, caught.value.status) == ("too_large", 413)
+    asked = ask(reader, {"patients": [{"sex": "male"}] * 1000, "times": times[:100]}, batch=True)
+    assert len(asked.patients) == 1000

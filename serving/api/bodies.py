@@ -1,0 +1,159 @@
+"""Reading of a request's body within limits of size and time, and the memory that all may take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+
+from accomplice.serving.api.errors import Receive
+from accomplice.serving.api.refusals import CLOSE, RETRY, RefusedError
+
+#: Maximum of seconds to receive a body.
+SLOWEST_BODY = 20.0
+#: Bytes of a body or an answer up to which it is not counted.
+SMALL = 2**16
+#: Maximum of large bodies that receive something more in a round of the event loop.
+TURNS = 2
+#: Multiple of the allowed size up to which a body is read before the connection is closed.
+DRAINED = 16
+
+
+class Memory:
+    """Bytes of large bodies and answers that are held, up to a maximum.
+
+    Args:
+        most: the maximum.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        """The maximum."""
+        self.held = 0
+        """Bytes held now."""
+
+
+class Share:
+    """Bytes of the memory that one request takes until the end of a ``with`` block.
+
+    Args:
+        memory: memory of all requests.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self.size = 0
+        """Bytes taken."""
+
+    def __enter__(self) -> Share:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._memory.held -= self.size
+
+    def grow(self, size: int) -> None:
+        """Take bytes until the share has some size, if that is not small.
+
+        Small bodies and answers are always held: large ones must not hold up a single patient.
+
+        Args:
+            size: bytes of all that the request holds.
+
+        Raises:
+            RefusedError: there is no room.
+        """
+        if size <= max(SMALL, self.size):
+            return
+        if self._memory.held + size - self.size > self._memory.most:
+            raise RefusedError("too_many_requests", (*RETRY, *CLOSE))
+        self._memory.held += size - self.size
+        self.size = size
+
+
+class Pace:
+    """Turns of large bodies: in each round of the event loop few of them receive something more.
+
+    Otherwise many large bodies at once would hold up all other requests.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._taken = 0
+
+    async def turn(self) -> None:
+        """Wait for the next turn."""
+        loop = asyncio.get_running_loop()
+        if not self._taken:
+            loop.call_soon(self._begin_round, loop)
+        if self._taken < TURNS:
+            self._taken += 1
+            return
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _begin_round(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give the turns of the next round to those who wait."""
+        self._taken = 0
+        while self._waiting and self._taken < TURNS:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                self._taken += 1
+        if self._taken:
+            loop.call_soon(self._begin_round, loop)
+
+
+async def read_body(
+    headers: Mapping[bytes, bytes], receive: Receive, most: int, share: Share, pace: Pace
+) -> bytes:
+    """Return a request's body.
+
+    Bytes are counted as they come in, since a chunked body does not state its size.
+
+    Args:
+        headers: the request's headers.
+        receive: returns the next part of the body.
+        most: maximum of bytes.
+        share: the request's memory, of which the body takes its size.
+        pace: turns of large bodies.
+
+    Raises:
+        RefusedError: the body is too large, too slow or cut off, its stated length is no number, or
+            there is no room for it.
+    """
+    stated = headers.get(b"content-length", b"0")
+    if not stated.isdigit():
+        raise RefusedError("length_required", CLOSE)
+    size = int(stated[:20])
+    if size > most and headers.get(b"expect", b"").lower() == b"100-continue":
+        # The client waits for consent before it sends the body: reading on would give it.
+        raise RefusedError("too_large", CLOSE)
+    if size <= most:
+        share.grow(size)
+    parts: list[bytes] = []
+    received, more = 0, True
+    try:
+        async with asyncio.timeout(SLOWEST_BODY):
+            while more and received <= DRAINED * most:
+                if received > SMALL:
+                    await pace.turn()
+                message = await receive()
+                if message["type"] != "http.request":
+                    # The client has gone, but BentoML waits until an answer begins.
+                    raise RefusedError("cut_off", CLOSE)
+                part = message.get("body", b"")
+                received += len(part)
+                more = message.get("more_body", False)
+                # A body that is too large is read on, within limits, and dropped: a client that
+                # is still sending would not see the answer.
+                if max(size, received) > most:
+                    parts.clear()
+                    continue
+                share.grow(received)
+                parts.append(part)
+    except TimeoutError:
+        raise RefusedError("too_slow", CLOSE) from None
+    if max(size, received) > most:
+        raise RefusedError("too_large", CLOSE)
+    return b"".join(parts)

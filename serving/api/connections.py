@@ -1,0 +1,310 @@
+"""Connections of the server: uvicorn's HTTP protocol with limits of headers, time and number.
+
+uvicorn's protocol reads headers of any length for any time and keeps any number of connections.
+Here a connection is closed if
+
+- its headers are longer than `LONGEST_HEADERS` or take longer than `SLOWEST_HEADERS`, or a body
+  that is not read for a refused request takes longer than `SLOWEST_MESSAGE`;
+- it is idle between two requests;
+- its client takes nothing of an answer for `SLOWEST_READER`;
+- others are opened beyond a number by address or in all. The one closed is then the oldest without
+  a request that passed the guard, so that connections that ask for nothing keep nobody away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import ipaddress
+import json
+import math
+import os
+import resource
+import sys
+import termios
+from collections.abc import Mapping
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from accomplice.serving.api.errors import envelope
+from accomplice.serving.api.guard import ADMITTED
+from accomplice.serving.api.tokens import CONCURRENCY_VARIABLE
+from accomplice.serving.deployment.listener import read_proxy
+
+#: Maximum of bytes of a request's line, headers and trailers.
+LONGEST_HEADERS = 2**16
+#: Maximum of seconds to receive them, and between two requests.
+SLOWEST_HEADERS = 10.0
+#: Maximum of seconds to receive a request whose answer does not wait for its body.
+SLOWEST_MESSAGE = 30.0
+#: Maximum of seconds in which a client takes nothing of its answer.
+SLOWEST_READER = 20.0
+#: Maximum of connections of an address, and of all.
+MOST_OF_ADDRESS, MOST = 256, 1000
+#: Files that a process needs besides its connections.
+OTHER_FILES = 64
+#: Bits of an IPv6 address that name its owner.
+NETWORK = 64
+#: Seconds between two looks at all connections.
+PAUSE = 1.0
+
+#: Error of a request whose headers are too long.
+ERROR = json.dumps(envelope("headers_too_long", "the headers are too long: 64 kB at most")).encode()
+#: Answer to such a request.
+TOO_LONG = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
+    b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(ERROR), ERROR)
+)
+
+
+class Connections:
+    """Open connections of a server, by the address of their client.
+
+    Args:
+        proxy: address of a proxy, whose connections are not limited by address; None without one.
+        of_address: maximum of connections of an address.
+        most: maximum of all connections.
+    """
+
+    def __init__(
+        self, proxy: str | None = None, of_address: int = MOST_OF_ADDRESS, most: int = MOST
+    ) -> None:
+        self._proxy, self._of_address, self._most = proxy, of_address, most
+        # In the order in which they were opened.
+        self._open: dict[str, dict[Connection, None]] = {}
+        self._number = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def of_environment(cls, environ: Mapping[str, str] = os.environ) -> Connections:
+        """Return the connections within the limits that environment variables and system set.
+
+        Args:
+            environ: the environment variables.
+
+        Raises:
+            InputError: the proxy's address is none.
+        """
+        proxy = read_proxy(environ)
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        most = MOST
+        if files != resource.RLIM_INFINITY:
+            most = min(MOST, max(files - OTHER_FILES, files // 4))
+        try:
+            concurrency = int(environ.get(CONCURRENCY_VARIABLE, 0))
+        except ValueError:
+            concurrency = 0  # the guard refuses it
+        return cls(
+            None if proxy is None else owner_of(proxy), max(MOST_OF_ADDRESS, 2 * concurrency), most
+        )
+
+    def add(self, new: Connection) -> None:
+        """Count a new connection, and close others in its place where there are too many."""
+        owner = new.owner
+        of_owner = self._open.setdefault(owner, {})
+        of_owner[new] = None
+        self._number += 1
+        if len(of_owner) > self._of_address and owner != self._proxy:
+            self._close_one(owner)
+        elif self._number > self._most:
+            self._close_one(max(self._open, key=lambda each: len(self._open[each])))
+        if self._timer is None:
+            self._timer = new.loop.call_later(PAUSE, self._look, new.loop)
+
+    def remove(self, old: Connection) -> None:
+        """Count a connection no longer."""
+        of_owner = self._open.get(old.owner, {})
+        if old in of_owner:
+            del of_owner[old]
+            self._number -= 1
+            if not of_owner:
+                del self._open[old.owner]
+
+    def _close_one(self, owner: str) -> None:
+        """Close the oldest connection of an address that waits, best one that never asked."""
+        waiting = [each for each in self._open[owner] if not each.has_place]
+        silent = (each for each in waiting if each.cycle is None)
+        chosen = next(silent, waiting[0]) if waiting else next(reversed(self._open[owner]))
+        self.remove(chosen)
+        chosen.transport.abort()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close all connections whose time is over, now and then again."""
+        now = loop.time()
+        for of_owner in [*self._open.values()]:
+            for each in [*of_owner]:
+                if each.is_over(now):
+                    self.remove(each)
+                    each.transport.abort()
+        self._timer = loop.call_later(PAUSE, self._look, loop) if self._open else None
+
+
+class Connection(HttpToolsProtocol):
+    """Connection of one client.
+
+    Args:
+        open_connections: all connections of the server.
+        options: those of uvicorn.
+    """
+
+    def __init__(self, *, open_connections: Connections, **options: Any) -> None:
+        super().__init__(**options)
+        self.owner = ""
+        """Address of the client, or its network."""
+        self._connections = open_connections
+        # Time until which the client has to send something; infinite if it need not.
+        self._until = math.inf
+        # Time at which the client has left bytes untaken, or infinity, and their number.
+        self._stuck, self._unsent = math.inf, 0
+        # Bytes of the headers that are complete, and bytes of which the parser has made nothing.
+        self._headers = self._unread = 0
+        self._has_headers = False
+
+    @property
+    def has_place(self) -> bool:
+        """Whether a request of the connection has passed the guard and is not answered yet."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return False
+        return ADMITTED in cycle.scope["state"]
+
+    def is_over(self, now: float) -> bool:
+        """Whether the connection has to be closed.
+
+        Args:
+            now: the event loop's time.
+        """
+        if math.isinf(self._stuck):
+            return now > self._until
+        if now <= self._stuck + SLOWEST_READER:
+            return False
+        before, self._unsent, self._stuck = self._unsent, self._count_unsent(), now
+        return self._unsent >= before
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin with a new connection."""
+        super().connection_made(transport)
+        self.owner = owner_of(self.client[0]) if self.client else ""
+        self._until = self.loop.time() + SLOWEST_HEADERS
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End with the connection."""
+        self._connections.remove(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read bytes of the client."""
+        if self.transport.is_closing():
+            return
+        self._unread += len(data)
+        super().data_received(data)
+        if self._headers + self._unread > LONGEST_HEADERS:
+            self._refuse_headers()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse bytes that are not HTTP, unless the connection is being closed."""
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def on_message_begin(self) -> None:
+        """Begin with a request."""
+        super().on_message_begin()
+        self._headers, self._has_headers = 0, False
+
+    def on_url(self, url: bytes) -> None:
+        """Read a part of the request's line."""
+        self._unread = 0
+        self._headers += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Read a header; a trailer is left out."""
+        self._unread = 0
+        # With the colon, a blank and the line's end.
+        self._headers += len(name) + len(value) + 4
+        if not self._has_headers:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Begin with the answer."""
+        self._has_headers = True
+        if self._headers > LONGEST_HEADERS:
+            self._refuse_headers()
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Read a part of the body."""
+        self._unread = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End with a request."""
+        self._unread = 0
+        super().on_message_complete()
+        # After an early refusal the next request may come; else the guard limits the answer's time.
+        early = self.cycle is not None and self.cycle.response_complete
+        self._until = self.loop.time() + SLOWEST_HEADERS if early else math.inf
+
+    def on_response_complete(self) -> None:
+        """End with an answer."""
+        if not self.cycle.more_body:
+            self._until = self.loop.time() + SLOWEST_HEADERS
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Stop the answer: the client takes it more slowly than it is made."""
+        self._stuck, self._unsent = self.loop.time(), self._count_unsent()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Go on with the answer."""
+        self._stuck = math.inf
+        # The rest is sent in the background.
+        self._until = max(self._until, self.loop.time() + SLOWEST_HEADERS)
+        super().resume_writing()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        waits = cycle.more_body
+        self._until = self.loop.time() + SLOWEST_MESSAGE if waits else math.inf
+        super()._start_asgi_task(cycle, app)
+
+    def _should_upgrade_to_ws(self) -> bool:
+        return False
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Log nothing: anybody may send such a request, which is answered as any other."""
+
+    def _count_unsent(self) -> int:
+        """Return the bytes of answers that the client has not received, as far as is known."""
+        unsent = self.transport.get_write_buffer_size()
+        found = self.transport.get_extra_info("socket")
+        # The system tells only of large steps by itself.
+        with contextlib.suppress(OSError):
+            kept = fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, bytes(4))
+            unsent += int.from_bytes(kept, sys.byteorder)
+        return unsent
+
+    def _refuse_headers(self) -> None:
+        """Close the connection, after an answer if none is being sent."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(TOO_LONG)
+        self.transport.close()
+
+
+def owner_of(address: str) -> str:
+    """Return an IPv4 address, or the network of an IPv6 address, which has one owner."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, NETWORK), strict=False))
