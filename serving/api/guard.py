@@ -202,7 +202,7 @@ class Guard:
             raise RefusedError("too_many_requests", RETRY)
         body = b""
         if method == "POST":
-            if not is_json(headers):
+            if not is_json(headers) and (has_body(headers) or b"content-type" in headers):
                 raise RefusedError("unsupported_media_type")
             most = self.limits.body if path in LISTS else min(self.limits.body, SINGLE)
             body = await read_body(headers, receive, most, send.share, self._pace)

@@ -35,7 +35,7 @@ class Bridge(httpx.BaseTransport):
 
 @pytest.fixture
 def endpoint(client: Any) -> Client:
-    return Client("http://test", transport=Bridge(client))
+    return Client("http://127.0.0.1", transport=Bridge(client))
 
 
 def scripted(handle: Callable[[httpx.Request], httpx.Response], **more: Any) -> Client:
