@@ -131,7 +131,7 @@ async def read_body(
         raise RefusedError("too_large", CLOSE)
     if size <= most:
         share.grow(size)
-    parts: list[bytes] = []
+    body = bytearray()
     received, more = 0, True
     try:
         async with asyncio.timeout(SLOWEST_BODY):
@@ -142,18 +142,21 @@ async def read_body(
                 if message["type"] != "http.request":
                     # The client has gone, but BentoML waits until an answer begins.
                     raise RefusedError("cut_off", CLOSE)
-                part = message.get("body", b"")
+                part: bytes = message.get("body", b"")
                 received += len(part)
                 more = message.get("more_body", False)
                 # A body that is too large is read on, within limits, and dropped: a client that
                 # is still sending would not see the answer.
                 if max(size, received) > most:
-                    parts.clear()
+                    body.clear()
                     continue
                 share.grow(received)
-                parts.append(part)
+                if not more and not body:
+                    return part
+                # It grows in place: a list of parts would take as much again when it is joined.
+                body += part
     except TimeoutError:
         raise RefusedError("too_slow", CLOSE) from None
     if max(size, received) > most:
         raise RefusedError("too_large", CLOSE)
-    return b"".join(parts)
+    return bytes(body)
