@@ -292,7 +292,7 @@ def load(model: Location) -> Bundle:
     from accomplice.training.tracking.store import find_bundle
 
     expect("model", model, (str, PathLike), MODEL)
-    return Bundle.load(find_bundle(str(model)))
+    return Bundle.of(find_bundle(str(model)))
 
 
 def predict(

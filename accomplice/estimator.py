@@ -24,9 +24,9 @@ from accomplice.data.drafting.features import choose, ignored_by_reason
 from accomplice.data.errors import InputError, expect, nearest
 from accomplice.data.matching.columns import refuse_unfit
 from accomplice.data.panels.panel import load_panel
+from accomplice.data.rows.identifiers import read_centre
 from accomplice.data.study import Study, load_study, parse_study
 from accomplice.data.study_parts import Endpoints, SurvivalEndpoint
-from accomplice.training.bundle import read_centre
 from accomplice.training.config import Config, known_keys, with_settings
 from accomplice.training.metrics.concordance import harrell_c
 from accomplice.training.models.survival import SurvivalAnswer

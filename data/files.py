@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -192,13 +193,15 @@ def _place(path: Path) -> Path:
     """Return the file that a path leads to, links followed.
 
     Raises:
-        InputError: its folder does not exist, or it is a folder itself.
+        InputError: its folder does not exist or may not be written to, or it is a folder itself.
     """
     place = path.resolve()
     if not place.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder: make it first")
     if place.is_dir():
         raise InputError(f"{path}: is a folder: name a file")
+    if not os.access(place.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: cannot be written: no permission in {place.parent}")
     return place
 
 

@@ -34,6 +34,7 @@ from accomplice.serving.monitoring import MOVED, REFUSED, Metrics
 from accomplice.serving.requests.long_lists import LONG_LIST, read_long_list
 from accomplice.serving.requests.schemas import ROUTES
 from accomplice.serving.requests.validation import CheckedRequest, RequestError, read_request
+from accomplice.training.models.manifest import readable
 
 #: Environment variable of the bundle to serve, which is preferred to a packed one. The name is
 #: repeated from ``deployment.server``, which is not packed.
@@ -126,19 +127,19 @@ def load(version: Version, page: Page) -> None:
     if SLOT.current is not None and SLOT.current.version == version:
         return
     made_by = {"run_id": version.run_id, "version": version.version}
-    predictor = Predictor.load(Path(version.bundle or ""), made_by)
-    if version.digest not in (None, predictor.model["digest"]):
-        raise InputError("the bundle is not the one that is meant: its digest differs")
-    predictor.warm_up()
-    new = LoadedBundle(
-        predictor,
-        RequestScheduler(predictor),
-        form=page.form(predictor),
-        model=orjson.dumps(describe(predictor)),
-        document=orjson.dumps(document(predictor, secured=TOKENS_VARIABLE in os.environ)),
-        version=version,
-    )
-    predictor.watch = METRICS.watch(predictor)
+    path = Path(version.bundle or "")
+    predictor = Predictor.load(path, made_by, version.digest)
+    with readable(path):
+        predictor.warm_up()
+        new = LoadedBundle(
+            predictor,
+            RequestScheduler(predictor),
+            form=page.form(predictor),
+            model=orjson.dumps(describe(predictor)),
+            document=orjson.dumps(document(predictor, secured=TOKENS_VARIABLE in os.environ)),
+            version=version,
+        )
+        predictor.watch = METRICS.watch(predictor)
     SLOT.put(new)
     # The objects loaded at the start are frozen, so that this is fast.
     gc.collect()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,23 +17,28 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from accomplice.data.arrays import Array
-from accomplice.data.cells.missing import MISSING
 from accomplice.data.coding import ABSENT, Flagger, code
 from accomplice.data.errors import InputError, expect, nearest, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.preprocessing.training_range import TrainingRange
-from accomplice.data.readers.columns import column
+from accomplice.data.rows.identifiers import patient_ids, read_centre
 from accomplice.data.study import Study, parse_study
-from accomplice.data.study_parts import RESPONSE, as_level
+from accomplice.training.models.answer import Answer
 from accomplice.training.models.golden_rows import Replayable, golden, replays
-from accomplice.training.models.manifest import read_folder, to_json, write_folder
+from accomplice.training.models.manifest import (
+    MANIFEST,
+    WEIGHTS,
+    Content,
+    read_folder,
+    readable,
+    to_json,
+    write_folder,
+)
 from accomplice.training.models.response import ResponseModel
 from accomplice.training.models.shapley import attribute
-from accomplice.training.models.survival import Column, SurvivalAnswer, SurvivalModel, below
+from accomplice.training.models.survival import SurvivalModel, below
 from accomplice.training.progress import Tick, silent
 
-#: Name of the file of tensors.
-WEIGHTS = "weights.safetensors"
 #: Text of the column ``flags`` for a patient without a flag.
 OK = "ok"
 #: Separator of one patient's flags.
@@ -45,34 +49,6 @@ BEYOND = "beyond_follow_up"
 USUAL_TIMES = (12.0, 36.0, 60.0)
 #: Maximum of unknown columns that a patient's flags name.
 MOST_UNKNOWN = 5
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Predictions for n patients, by endpoint, from which tables and JSON are made."""
-
-    survival: Mapping[str, SurvivalAnswer]
-    """Survival endpoint -> its predictions; the primary endpoint is the first."""
-    responses: Mapping[str, Array]
-    """Binary endpoint -> probability (n,) of a positive label; NaN where there is no model."""
-
-    def columns(self, times: Sequence[float]) -> dict[str, Column]:
-        """Return columns (n,) of :meth:`Bundle.predict` by name, survival at ``times`` in months.
-
-        The primary endpoint's columns have no prefix. Those of a further survival endpoint begin
-        with its name, and leave out times beyond its own horizon.
-        """
-        found: dict[str, Column] = {}
-        for place, (name, answer) in enumerate(self.survival.items()):
-            if place == 0:
-                found |= answer.columns(times)
-            else:
-                within = [time for time in times if time <= answer.grid.horizon]
-                found |= answer.columns(within, f"{name}.")
-        found |= {f"{RESPONSE}.{name}": chance for name, chance in self.responses.items()}
-        for place, (name, answer) in enumerate(self.survival.items()):
-            found |= answer.standing(f"{name}." if place else "")
-        return found
 
 
 @dataclass(frozen=True, repr=False)
@@ -151,7 +127,7 @@ class Bundle:
         centre = self.training_range.known_centre(read_centre(self.study, frame))
         self.training_range.flag(flags, values, centre)
         self.flag_times(flags, asked)
-        table: dict[str, Any] = {"patient_id": self._ids(frame, first)}
+        table: dict[str, Any] = {"patient_id": patient_ids(self.study, frame, first)}
         table |= self.answer(values, centre, at_rates).columns(asked)
         table["flags"] = [SEPARATOR.join(own) or OK for own in flags]
         return pd.DataFrame(table)
@@ -180,7 +156,9 @@ class Bundle:
         values, _ = self._read(frame)
         centre = self.training_range.known_centre(read_centre(self.study, frame))
         found = attribute(self.primary, values, centre, tick=tick)
-        return pd.DataFrame({"patient_id": self._ids(frame, first), **found.columns()})
+        return pd.DataFrame(
+            {"patient_id": patient_ids(self.study, frame, first), **found.columns()}
+        )
 
     def answer(
         self,
@@ -275,19 +253,6 @@ class Bundle:
             found[name] = float(rate)
         return found
 
-    def _ids(self, frame: pd.DataFrame, first: int) -> NDArray[np.str_]:
-        """Return identifiers (n,); a row without one gets its number, counted from ``first``."""
-        numbered = np.arange(first, first + len(frame)).astype(str)
-        if self.study.id is None or self.study.id not in frame.columns:
-            return numbered
-        cells = column(frame, self.study.id, "id")
-        return np.array(
-            [
-                number if pd.isna(c) or as_level(c).lower() in MISSING else as_level(c)
-                for c, number in zip(cells, numbered, strict=True)
-            ]
-        )
-
     def _read(self, frame: pd.DataFrame) -> tuple[Array, list[list[str]]]:
         """Return coded features (n, p) and each row's flags; refuse a table without any feature."""
         study = self.study
@@ -357,14 +322,39 @@ class Bundle:
         """Read a bundle from a folder, check its digests, and replay its golden rows.
 
         Raises:
-            InputError: as :func:`manifest.read_folder`; or a learner is not registered, or a model
+            InputError: as :func:`manifest.read_folder` and :meth:`of`.
+        """
+        return cls.of(read_folder(Path(path)))
+
+    @classmethod
+    def of(cls, content: Content) -> Bundle:
+        """Rebuild a bundle from the content of its files, and replay its golden rows.
+
+        Raises:
+            InputError: the content is that of no bundle, a learner is not registered, or a model
                 predicts its golden rows differently from when it was made.
         """
-        files = read_folder(Path(path))
-        raw = {name: json.loads(text) for name, text in files.items() if name.endswith(".json")}
-        study = parse_study(raw["study.json"], f"{path}/study.json")
+        with readable(content.path):
+            bundle, golden_rows = cls._rebuild(content)
+            for name, each in bundle._models().items():
+                if not replays(each, golden_rows[name]):
+                    raise InputError(
+                        f"{content.path}: the model of '{name}' answers its own test rows "
+                        "differently from when it was made: install the versions named in its "
+                        "provenance.json"
+                    )
+            bundle._try()
+        return bundle
+
+    @classmethod
+    def _rebuild(cls, content: Content) -> tuple[Bundle, Mapping[str, Any]]:
+        """Return the bundle in the content of its files, unchecked, and its golden rows."""
+        raw = {name: content.json(name) for name in content.files if name.endswith(".json")}
+        study = parse_study(raw["study.json"], f"{content.path}/study.json")
+        if (study.name, study.synthetic) != (raw[MANIFEST]["study"], raw[MANIFEST]["synthetic"]):
+            raise ValueError("the manifest names another study")
         model, blind = raw["model.json"], study.prognostic()
-        weights, preprocessing = load_tensors(files[WEIGHTS]), raw["preprocessing.json"]
+        weights, preprocessing = load_tensors(content.files[WEIGHTS]), raw["preprocessing.json"]
         bundle = cls(
             study=study,
             survival={
@@ -381,19 +371,23 @@ class Bundle:
             metrics=raw["metrics.json"],
             provenance=raw["provenance.json"],
         )
-        for name, each in bundle._models().items():
-            if not replays(each, raw["golden.json"][name]):
-                raise InputError(
-                    f"{path}: the model of '{name}' answers its own test rows differently from "
-                    "when it was made: install the versions named in its provenance.json"
-                )
-        return bundle
+        return bundle, raw["golden.json"]
 
+    def _try(self) -> None:
+        """Predict patients without any value, and read what every use of a bundle reads.
 
-def read_centre(study: Study, frame: pd.DataFrame) -> NDArray[np.str_] | None:
-    """Return the hospital of each row (n,), empty where unknown; None without such a column."""
-    name = study.centre
-    if name is None or name not in frame.columns:
-        return None
-    cells = column(frame, name, "centre")
-    return np.array(["" if pd.isna(c) else as_level(c) for c in cells], dtype=str)
+        Raises:
+            Exception: the bundle was not written by :meth:`save`.
+        """
+        identified = [self.provenance[key] for key in ("fit_id", "cohort_fingerprint")]
+        if not all(isinstance(each, str) for each in identified):
+            raise TypeError("provenance")
+        if not all(isinstance(each, Mapping) for each in (self.config, self.metrics)):
+            raise TypeError("config, metrics")
+        times = self.times(None)
+        blank = np.full((2, len(self.study.features)), np.nan)
+        found = self.answer(blank, None).columns(times)
+        self.flag_times([[], []], times)
+        self.training_range.flag([[], []], blank, None)
+        if not found or any(len(column) != 2 for column in found.values()):
+            raise ValueError("answers")

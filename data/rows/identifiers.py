@@ -1,4 +1,4 @@
-"""The identifiers of a table's rows."""
+"""The identifiers and hospitals of a table's rows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from accomplice.data.cells.missing import MISSING
 from accomplice.data.errors import InputError
 from accomplice.data.readers.columns import column
+from accomplice.data.study import Study
 from accomplice.data.study_parts import as_level
 
 
@@ -35,3 +37,43 @@ def identifiers(frame: pd.DataFrame, name: str, where: str = "id") -> NDArray[np
     whole = np.strings.endswith(ids, ".0")
     ids[whole] = [as_level(c) for c in ids[whole]]
     return np.asarray(ids)
+
+
+def patient_ids(study: Study, frame: pd.DataFrame, first: int) -> NDArray[np.str_]:
+    """Return identifiers (n,) of new patients; a row without one gets its number.
+
+    Args:
+        study: study that names the column of identifiers.
+        frame: the table.
+        first: number of the first row.
+
+    Raises:
+        InputError: the column holds lists.
+    """
+    numbered = np.arange(first, first + len(frame)).astype(str)
+    if study.id is None or study.id not in frame.columns:
+        return numbered
+    cells = column(frame, study.id, "id")
+    return np.array(
+        [
+            number if pd.isna(c) or as_level(c).lower() in MISSING else as_level(c)
+            for c, number in zip(cells, numbered, strict=True)
+        ]
+    )
+
+
+def read_centre(study: Study, frame: pd.DataFrame) -> NDArray[np.str_] | None:
+    """Return the hospital of each row (n,), empty where unknown; None without such a column.
+
+    Args:
+        study: study that names the column of hospitals.
+        frame: the table.
+
+    Raises:
+        InputError: the column holds lists.
+    """
+    name = study.centre
+    if name is None or name not in frame.columns:
+        return None
+    cells = column(frame, name, "centre")
+    return np.array(["" if pd.isna(c) else as_level(c) for c in cells], dtype=str)

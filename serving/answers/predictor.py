@@ -17,8 +17,9 @@ from accomplice.serving.answers.curves import curves_json, grid, merge_times
 from accomplice.serving.requests.patient_reader import CodedPatients, PatientReader
 from accomplice.serving.requests.schemas import RESEARCH, SYNTHETIC
 from accomplice.serving.requests.validation import CheckedRequest
-from accomplice.training.bundle import Answer, Bundle
-from accomplice.training.models.manifest import digest_of
+from accomplice.training.bundle import Bundle
+from accomplice.training.models.answer import Answer
+from accomplice.training.models.manifest import read_folder
 from accomplice.training.models.survival import Column
 from accomplice.training.models.survival_interval import LEVEL
 
@@ -69,17 +70,24 @@ class Predictor:
         """Limits of use, as in each answer."""
 
     @classmethod
-    def load(cls, path: Path, made_by: Mapping[str, str | None] = UNKNOWN) -> Predictor:
+    def load(
+        cls,
+        path: Path,
+        made_by: Mapping[str, str | None] = UNKNOWN,
+        digest: str | None = None,
+    ) -> Predictor:
         """Load a bundle.
 
         Args:
             path: the bundle's folder.
             made_by: the bundle's ``run_id`` and ``version`` in MLflow, as far as known.
+            digest: digest that the bundle must have; None: any.
 
         Raises:
-            InputError: as for ``Bundle.load``.
+            InputError: as for ``Bundle.load``, or the bundle has another digest.
         """
-        return cls(Bundle.load(path), digest_of(path), made_by)
+        content = read_folder(path, digest)
+        return cls(Bundle.of(content), content.digest, made_by)
 
     @property
     def signature(self) -> dict[str, Any]:

@@ -90,7 +90,11 @@ def write_context(bento: Path, tag: str, folder: Path, base: str) -> None:
     shutil.rmtree(part, ignore_errors=True)
     for name in (BENTO, "README.md"):
         copy_file(bento / name, part / "bento" / name)
-    shutil.copytree(bento / "src", part / "bento" / "src", copy_function=shutil.copyfile)
+    shutil.copytree(
+        *(bento / "src", part / "bento" / "src"),
+        copy_function=shutil.copyfile,
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     copy_file(LOCK, part / LOCK.name)
     text = TEXT.format(
         tag=tag,

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import json
 import re
 import subprocess
 import sys
-import tempfile
+import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from accomplice.data.panels.panel import NAMES
+from accomplice.serving.deployment.bento_files import SUMS_SIGNATURE, check_bento, write_sums
 from accomplice.serving.deployment.container import LOCK, base_image, copy_file, write_context
 from accomplice.serving.deployment.origin import ORIGIN_FILE
 from accomplice.serving.deployment.server import BENTO, ROOT, ServerError, quiet_environment
-from accomplice.training.models.manifest import MANIFEST, digest_of
+from accomplice.serving.deployment.signatures import sign
+from accomplice.training.models.manifest import MANIFEST, Content
 
 #: Module of the packed service.
 SERVICE = "accomplice.serving.service"
@@ -55,12 +59,7 @@ OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "UV_OFFLINE": "1"}
 
 #: Script of the process that builds: bentoml.build must import the service from the staged folder,
 #: not this process's modules, and reads BENTOML_HOME once in a process.
-BUILD = """
-import json, sys, bentoml
-options = json.load(sys.stdin)
-archive = options.pop("archive")
-bentoml.build(**options).export(archive)
-"""
+BUILD = "import json, sys, bentoml; bentoml.build(**json.load(sys.stdin))"
 
 
 @dataclass(frozen=True)
@@ -78,69 +77,115 @@ class Packaged:
 
 
 def package(
-    bundle_path: Path,
+    bundle: Content,
     store: Path,
     name: str | None = None,
     origin: str = "",
+    key: Path | None = None,
     base: str | None = None,
 ) -> Packaged:
     """Pack a bundle as a Bento, unless the same one is packed already.
 
+    Only the bundle's own files are packed, as data, and with them code of this package.
+
     Args:
-        bundle_path: the bundle's folder.
+        bundle: content of the bundle.
         store: folder of BentoML's store, made if needed; other Bentos in it stay.
         name: name of the Bento; ``accomplice-`` and the study's name if absent.
         origin: text from ``deployment.origin.origin_json``, packed beside the bundle.
+        key: private key by which bundle and Bento are signed; the same Bento is then packed again.
         base: base of the container image, with its digest; Python's slim one if absent.
 
     Raises:
-        InputError: there is no bundle, it was changed or has another format, or ``base`` has no
-            digest.
+        InputError: the same Bento is packed already and was changed since, ``base`` has no digest,
+            or as :func:`signatures.sign`.
         PackageNotFoundError: a package of ``REQUIRED`` is not installed.
-        ServerError: BentoML could not build the Bento, or the Bento holds another bundle.
+        ServerError: BentoML could not build the Bento.
     """
-    base = base_image(base)
-    digest = digest_of(bundle_path)
-    manifest = json.loads((bundle_path / MANIFEST).read_bytes())
-    name = bento_name(name or f"accomplice-{manifest['study']}")
+    base, study = base_image(base), bundle.manifest["study"]
+    name = bento_name(name or f"accomplice-{study}")
     sources, pins = (*source_files(), *data_files()), pinned()
-    version = f"{digest[:12]}-{_digest_of_code(sources, (*pins, origin, LOCK.read_text()))[:8]}"
+    code = _digest_of_code(sources, (*pins, origin, LOCK.read_text()))
+    version = f"{bundle.digest[:12]}-{code[:8]}"
     home = store.resolve()
     path, archive = home / "bentos" / name / version, home / "archives" / f"{name}-{version}.bento"
-    if not (path / BENTO).is_file():
-        files = [MANIFEST, *manifest["files"]]
-        with tempfile.TemporaryDirectory(prefix="accomplice-package-") as stage:
+    if key is not None:
+        bundle = replace(bundle, signature=sign(bundle.files[MANIFEST], key))
+    if key is not None or not (path / BENTO).is_file():
+        home.mkdir(parents=True, exist_ok=True)
+        # Packed aside: what appears in the store is whole, also where two pack the same at once.
+        with TemporaryDirectory(prefix=".package-", dir=home) as aside:
+            stage, part = Path(aside, "stage"), Path(aside, "archive")
             for source in sources:
-                copy_file(ROOT / source, Path(stage) / source)
-            for file in files:
-                copy_file(bundle_path / file, Path(stage) / "bundle" / file)
+                copy_file(ROOT / source, stage / source)
+            bundle.write(stage / "bundle")
             if origin:
-                (Path(stage) / ORIGIN_FILE).write_text(origin, encoding="utf-8")
-            archive.parent.mkdir(parents=True, exist_ok=True)
-            archive.unlink(missing_ok=True)
-            synthetic = "true" if manifest["synthetic"] else "false"
+                (stage / ORIGIN_FILE).write_text(origin, encoding="utf-8")
+            synthetic = "true" if bundle.manifest["synthetic"] else "false"
             options: dict[str, object] = {
                 "service": f"{SERVICE}:Accomplice",
                 "name": name,
                 "version": version,
-                "labels": {"bundle": digest, "study": manifest["study"], "synthetic": synthetic},
-                "description": _description(manifest["study"], digest, manifest["synthetic"]),
+                "labels": {"bundle": bundle.digest, "study": study, "synthetic": synthetic},
+                "description": _description(study, bundle.digest, bundle.manifest["synthetic"]),
                 "include": [
                     *sources,
-                    *(f"bundle/{file}" for file in files),
+                    *(f"bundle/{file.name}" for file in (stage / "bundle").iterdir()),
                     *([ORIGIN_FILE] if origin else []),
                 ],
                 # BentoML pins itself.
                 "python": {"packages": list(pins[1:]), "lock_packages": False},
-                "build_ctx": stage,
-                "archive": str(archive),
+                "build_ctx": str(stage),
             }
-            _build(options, Path(stage), home)
-        if digest_of(path / "src" / "bundle") != digest:
-            raise ServerError(f"{path}: the packed bundle is not the one given: remove and repack")
+            _build(options, stage, Path(aside))
+            made = Path(aside, "bentos", name, version)
+            sums = write_sums(made)
+            if key is not None:
+                (made / SUMS_SIGNATURE).write_bytes(sign(sums, key))
+            _write_archive(made, part)
+            if key is not None or not path.exists():
+                archive.parent.mkdir(parents=True, exist_ok=True)
+                part.replace(archive)
+                put_folder(made, path, replaced=key is not None)
+                Path(aside, "latest").write_text(version, encoding="utf-8")
+                Path(aside, "latest").replace(path.with_name("latest"))
+    check_bento(path)
     tag, context = f"{name}:{version}", home / "containers" / f"{name}-{version}"
-    write_context(path, tag, context, base)
+    with TemporaryDirectory(prefix=".package-", dir=home) as aside:
+        write_context(path, tag, Path(aside, "context"), base)
+        put_folder(Path(aside, "context"), context, replaced=True)
     return Packaged(tag, path, archive if archive.is_file() else None, context)
+
+
+def put_folder(made: Path, path: Path, *, replaced: bool) -> None:
+    """Move a complete folder to its place in one step; one that another process put there is kept.
+
+    Args:
+        made: the folder, on the same file system.
+        path: its place.
+        replaced: whether a folder that is there now is moved beside ``made`` first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        if replaced:
+            path.rename(made.with_name(f"{made.name}.before"))
+    try:
+        made.rename(path)
+    except OSError:
+        if not path.is_dir():
+            raise
+
+
+def _write_archive(bento: Path, archive: Path) -> None:
+    """Write a Bento as BentoML exports one, without the names of this machine's users."""
+
+    def nobody(info: tarfile.TarInfo) -> tarfile.TarInfo:
+        info.uid = info.gid = 0
+        info.uname = info.gname = ""
+        return info
+
+    with tarfile.open(archive, "w:xz") as tar:
+        tar.add(bento, ".", filter=nobody)
 
 
 def bento_name(text: str) -> str:
@@ -235,4 +280,7 @@ def _build(options: dict[str, object], stage: Path, home: Path) -> None:
         check=False,
     )
     if done.returncode:
-        raise ServerError(f"BentoML could not build the package:\n{done.stderr[-4000:]}")
+        why = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        error = ServerError(f"BentoML could not build the package: {why}")
+        error.add_note(done.stderr[-4000:])
+        raise error

@@ -26,6 +26,7 @@ from accomplice.serving.api.tokens import (
     TOKENS_VARIABLE,
     read_tokens,
 )
+from accomplice.serving.deployment.bento_files import check_bento
 from accomplice.serving.deployment.handover import HANDOVER_VARIABLE
 from accomplice.serving.deployment.listener import check_address, read_proxy, tls_context
 from accomplice.serving.deployment.memory import TUNABLES, TUNABLES_VARIABLE
@@ -163,10 +164,10 @@ def serve_command(
     if path is None:
         pass
     elif (path / BENTO).is_file():
-        digest_of(path / "src" / "bundle")
         folder = path / "src"
         if not (folder / START).is_file():
             raise InputError(f"{path}: was packed by an earlier release: package the model again")
+        check_bento(path)
     elif (path / MANIFEST).is_file():
         digest_of(path)
         env[BUNDLE_VARIABLE] = str(path)

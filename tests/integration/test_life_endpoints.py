@@ -42,13 +42,13 @@ def answered_everywhere(times: list[float] | None) -> pd.DataFrame:
     (model,) = mlflow.MlflowClient().search_registered_models()
     champion = find_bundle(f"models:/{model.name}@champion")
     table = pd.read_csv("new.csv")
-    expected = Bundle.load(champion).predict(table, times)
+    expected = Bundle.of(champion).predict(table, times)
     registered = mlflow.pyfunc.load_model(f"models:/{model.name}@champion")
     params = None if times is None else {"params": {"times": times}}
     again = registered.predict(table, **(params or {}))
     # Columns that the model does not know are flagged here; MLflow does not hand them on.
     pd.testing.assert_frame_equal(again.drop(columns="flags"), expected.drop(columns="flags"))
-    usual = Bundle.load(champion).predict(table)
+    usual = Bundle.of(champion).predict(table)
     assert registered.metadata.signature.outputs.input_names() == list(usual.columns)
     packed = package(champion, open_store().bentos)
     predictor = Predictor.load(packed.path / "src" / "bundle")

@@ -96,7 +96,7 @@ def made_up_bundle(study: Study, table: pd.DataFrame) -> Bundle:
         responses={},
         config=flat(config),
         metrics={},
-        provenance={"fit_id": "fit-1"},
+        provenance={"fit_id": "fit-1", "cohort_fingerprint": "f-1"},
     )
 
 
@@ -120,7 +120,8 @@ def other_path(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path
     model = bundle.survival["os"]
     model = replace(model, risk_centre=model.risk_centre - 1)
     path = tmp_path_factory.mktemp("other") / "bundle"
-    replace(bundle, survival={"os": model}, provenance={"fit_id": "fit-2"}).save(path)
+    provenance = {"fit_id": "fit-2", "cohort_fingerprint": "f-1"}
+    replace(bundle, survival={"os": model}, provenance=provenance).save(path)
     return path
 
 

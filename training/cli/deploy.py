@@ -20,11 +20,14 @@ def package(
     model: Model,
     *,
     name: Annotated[str | None, option("NAME", "of the bento; accomplice-STUDY if absent")] = None,
+    sign: Annotated[
+        Path | None, option("KEY", "private Ed25519 key (PEM) that signs the bento")
+    ] = None,
     base: Annotated[
         str | None,
         option("NAME@sha256:DIGEST", "base of the image; Python's, by its version, if absent"),
     ] = None,
-) -> None:
+) -> int:
     """Pack a model as a bento, ready to deploy.
 
     Packs the model with the code that serves it and the page, and nothing of training, as a bento.
@@ -52,20 +55,32 @@ def package(
     the same commands; with --format docker its build keeps the check of health, and with --userns
     keep-id it runs as you.
 
+    A bento is a program: who may write to its folder decides what runs. SHA256SUMS in it shows
+    accidents; --sign adds signatures, and serve --trust runs only what a trusted key has signed.
+
+      openssl genpkey -algorithm ed25519 -out key.pem
+      openssl pkey -in key.pem -pubout -out trusted.pem
+      accomplice package model --sign key.pem
+      accomplice serve mlruns/bentoml/bentos/NAME/VERSION --trust trusted.pem
+
       BENTOML_HOME=mlruns/bentoml bentoml list
       BENTOML_HOME=mlruns/bentoml bentoml delete NAME:VERSION
     """
     from accomplice.serving.deployment.container import commands
     from accomplice.serving.deployment.origin import origin_json
     from accomplice.serving.deployment.packaging import package as pack
-    from accomplice.training.models.manifest import digest_of
+    from accomplice.serving.deployment.server import ServerError
     from accomplice.training.tracking.store import find_bundle, find_source, open_store
 
     source = find_source(model)
     bundle = find_bundle(source.model)
-    digest_of(bundle)
     store = open_store().bentos
-    packed = pack(bundle, store, name, origin_json(source.run_id, source.version), base)
+    try:
+        origin = origin_json(source.run_id, source.version)
+        packed = pack(bundle, store, name, origin, sign, base)
+    except ServerError as error:
+        print(f"accomplice: {error}", file=sys.stderr)
+        return 1
     print(f"bento    {packed.tag}")
     print(f"folder   {relative(packed.path)}")
     if packed.archive is not None:
@@ -76,6 +91,7 @@ def package(
     print(f"next     accomplice serve {quoted(packed.path)}")
     home = f"BENTOML_HOME={relative(store)} bentoml"
     print(f"all      {home} list; {home} delete TAG removes one")
+    return 0
 
 
 def serve(
@@ -103,6 +119,10 @@ def serve(
         Path | None, option("FILE", "certificate (PEM) to answer by HTTPS; needs --tls-key")
     ] = None,
     tls_key: Annotated[Path | None, option("FILE", "the certificate's key (PEM)")] = None,
+    trust: Annotated[
+        Path | None,
+        option("KEYS", "serve only what a public key in this file has signed; see package --sign"),
+    ] = None,
     reload_champion: Annotated[
         bool,
         typer.Option(
@@ -137,25 +157,61 @@ def serve(
     rows differently is refused in one line of the log, counted (accomplice_reloads_total), and the
     one before goes on. So it does while the registry is away. To go back, promote the version
     before again.
+
+    A model that was changed is refused, by the digest that its version and its files record. That
+    guards against accidents: who may write to them can write both. --trust guards against that
+    too: a model of the registry must be signed by promote --sign, a bento by package --sign.
     """
     from accomplice.serving.deployment.server import Access, ServerError
     from accomplice.serving.deployment.server import serve as run_server
-    from accomplice.training.tracking.store import find_bundle, is_stored
+    from accomplice.training.tracking.store import is_stored
 
     access = Access(host, tokens, concurrency, tls_cert, tls_key, memory, proxy)
     access.environment()
     try:
         if reload_champion or is_stored(model):
-            serve_stored(model, at, access, every if reload_champion else None)
+            serve_stored(model, at, access, every if reload_champion else None, trust)
+        elif not Path(model).is_dir():
+            raise InputError(
+                f"{model}: no such model: give a bundle folder, a bento's, or one of the registry"
+            )
+        elif trust is None:
+            run_server(Path(model), at, access)
         else:
-            run_server(find_bundle(model), at, access)
+            serve_signed(Path(model), at, access, trust)
     except ServerError as error:
         print(f"accomplice: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def serve_stored(model: str, at: int, access: Access, every: float | None) -> None:
+def serve_signed(path: Path, at: int, access: Access, trust: Path) -> None:
+    """Serve a bundle or a bento that a trusted key has signed.
+
+    Args:
+        path: its folder.
+        at: port to listen on.
+        access: address, tokens and concurrency.
+        trust: file of the trusted public keys.
+
+    Raises:
+        InputError: it is not signed by one of the keys, it was changed, or the port is taken.
+        ServerError: the server ended by itself.
+    """
+    from tempfile import TemporaryDirectory
+
+    from accomplice.serving.deployment.bento_files import trusted_copy
+    from accomplice.serving.deployment.server import serve as run_server
+    from accomplice.training.processes import term_interrupts
+
+    # SIGTERM by itself would leave the folder behind.
+    with term_interrupts(), TemporaryDirectory(prefix="accomplice-model-") as folder:
+        run_server(trusted_copy(path, trust, Path(folder)), at, access)
+
+
+def serve_stored(
+    model: str, at: int, access: Access, every: float | None, trust: Path | None = None
+) -> None:
     """Serve a model of the store; with ``every``, also the later versions that its alias names.
 
     Args:
@@ -164,6 +220,7 @@ def serve_stored(model: str, at: int, access: Access, every: float | None) -> No
         at: port to listen on.
         access: address, tokens, limits and certificate.
         every: seconds between two looks at the alias; None: later versions are not served.
+        trust: file of the public keys by one of which a model must be signed; None: any model.
 
     Raises:
         InputError: there is no store or no such model, its bundle was changed, ``every`` is given
@@ -181,7 +238,9 @@ def serve_stored(model: str, at: int, access: Access, every: float | None) -> No
     with term_interrupts(), TemporaryDirectory(prefix="accomplice-model-") as folder:
         place = Path(folder)
         supply: Supply = (
-            Registered(model, place) if every is None else Champion(model, place, every)
+            Registered(model, place, trust)
+            if every is None
+            else Champion(model, place, every, trust=trust)
         )
         run_server(None, at, access, supply)
 

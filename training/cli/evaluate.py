@@ -95,26 +95,28 @@ def evaluate(
         from accomplice.data.loading import load_cohort
         from accomplice.data.study import load_study
         from accomplice.training.bundle import Bundle
-        from accomplice.training.models.manifest import check_place, digest_of
+        from accomplice.training.models.manifest import check_place, readable
         from accomplice.training.tracking.external_validation import log_validation
         from accomplice.training.tracking.store import find_bundle, open_store
         from accomplice.training.validation.external import choose_endpoint, refuse_seen
-        from accomplice.training.validation.validation import validate
+        from accomplice.training.validation.validation import trained_figures, validate
         from accomplice.training.validation.verdicts import verdicts
 
         if out_model is not None and not recalibrate:
             raise InputError("--out-model: where the updated model goes: add --recalibrate")
-        folder = find_bundle(model)
-        bundle, digest = Bundle.load(folder), digest_of(folder)
+        content = find_bundle(model)
+        bundle = Bundle.of(content)
         own, judged_on = choose_endpoint(bundle, load_study(study), endpoint)
         cohort = load_cohort(study, judged_on)
         named = Path(f"evaluate-{bundle.study.name}-{cohort.study.name}.html")
-        out, read = out or named, [folder, *inputs_of(study)]
+        out, read = out or named, [content.path, *inputs_of(study)]
         replaced = check_beside(out, (".html",), read)
         if out_model is not None and check_place(out_model, read, force=force):
             replaced.append(out_model)
         refuse_seen(bundle, cohort, str(study))
-        config = config_of(bundle, seed, bootstraps)
+        with readable(content.path):
+            config = config_of(bundle, seed, bootstraps)
+            trained_figures(bundle, own)
         mapped = named_features(pairs or [])
     say_cohort(cohort)
     with shown("evaluate") as tick:
@@ -122,7 +124,7 @@ def evaluate(
     logged = log_validation(
         *(open_store(), found, config),
         model=model,
-        digest=digest,
+        digest=content.digest,
         out=out,
         out_model=out_model,
     )

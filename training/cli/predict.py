@@ -146,12 +146,12 @@ def predict(
     with ctrl_c_heeded():
         from accomplice.training.tracking.store import find_bundle
 
-        folder = find_bundle(model)
+        content = find_bundle(model)
         from accomplice.data.loading import stream_patients
         from accomplice.data.matching.columns import refuse_unfit
         from accomplice.training.bundle import Bundle
 
-        bundle = Bundle.load(folder)
+        bundle = Bundle.of(content)
     rates = dict(response_rate or ())
     asked, _ = bundle.times(times), bundle.rates(rates)
     stream = stream_patients(table, bundle.study, sheet, encoding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from accomplice.data.errors import InputError
@@ -24,6 +25,9 @@ def promote(
     study: JudgedOn = None,
     force: Annotated[
         str | None, option("REASON", "promote whatever the gate says; the reason is recorded")
+    ] = None,
+    sign: Annotated[
+        Path | None, option("KEY", "private Ed25519 key (PEM) that signs the model")
     ] = None,
 ) -> int:
     """Make a model champion, if it passes the gate.
@@ -53,25 +57,37 @@ def promote(
     gate refuses, and only the try is recorded; 2: the input is wrong. --force promotes all the
     same; the reason, the time and the rules that failed are kept with the model's version, where
     MLflow shows them.
+
+    --sign keeps a signature with the version, without which serve --trust does not serve it;
+    accomplice package --help says how keys are made.
     """
     if force is not None and not 0 < len(force.strip()) <= MOST_REASON:
         raise InputError(f"--force: give the reason, in 1 to {MOST_REASON} characters")
     with ctrl_c_heeded():
+        from accomplice.serving.deployment.signatures import sign as signed
         from accomplice.training.tracking.store import check_stores
 
         check_stores()
         from mlflow import MlflowClient
 
+        from accomplice.training.models.manifest import MANIFEST, read_folder, readable
         from accomplice.training.tracking import gate, promotion, registry
         from accomplice.training.tracking.challenge import judge, registered_name
         from accomplice.training.tracking.contenders import contender
         from accomplice.training.tracking.store import open_store
+        from accomplice.training.tracking.stores.recorded import SIGNATURE
     challenger = contender(model)
+    with readable(challenger.folder):
+        gate.Challenger.of(challenger.bundle)
     name = name or registered_name(model) or registry.model_name(challenger.bundle.study.name)
     store, client = open_store(), MlflowClient()
+    manifest = read_folder(challenger.folder, challenger.digest).files[MANIFEST]
+    signature = None if sign is None else signed(manifest, sign).hex()
     champion = promotion.champion_of(client, name)
     version = promotion.version_of(client, name, challenger.digest, model)
     if champion is not None and version == str(champion.version):
+        if signature is not None:
+            client.set_model_version_tag(name, version, SIGNATURE, signature)
         print(f"models:/{name}/{version} is champion already")
         return 0
     decision = judge(challenger, champion, study, forced=force is not None)
@@ -87,6 +103,8 @@ def promote(
         return REFUSED
     if version is None:
         version = registry.register_bundle(store, name, challenger.bundle, challenger.folder)
+    if signature is not None:
+        client.set_model_version_tag(name, version, SIGNATURE, signature)
     over = None if champion is None else str(champion.version)
     promotion.promote(store, name, version, over, decision, force)
     how = "" if decision.passed else " by force; the reason and the failed rules are on record"

@@ -49,16 +49,17 @@ def report(
         check_card(card, out)
     if out is not None:
         check_beside(out, (".html",))
-    folder = find_bundle(model)
+    content = find_bundle(model)
 
     from accomplice.training.bundle import Bundle
     from accomplice.training.estimators.intervals import plain
     from accomplice.training.evaluation.record import REVIEW
+    from accomplice.training.models.manifest import readable
     from accomplice.training.reports.model_card import model_card
     from accomplice.training.reports.page import render
     from accomplice.training.reports.review.page import review_page
 
-    bundle = Bundle.load(folder)
+    bundle = Bundle.of(content)
     if bundle.survival and REVIEW not in bundle.metrics:
         raise InputError(
             f"{model}: the model holds no review, as older ones do not: train it again with "
@@ -68,13 +69,15 @@ def report(
     replaced = check_beside(out, (".html",))
     if card is not None and check_card(card, out):
         replaced.append(card)
-    page = review_page(bundle)
-    numbers = plain({"metrics": dict(bundle.metrics), "provenance": dict(bundle.provenance)})
-    text = json.dumps({**GENERATOR, **numbers}, indent=2, allow_nan=False) + "\n"
+    with readable(content.path):
+        page = review_page(bundle)
+        numbers = plain({"metrics": dict(bundle.metrics), "provenance": dict(bundle.provenance)})
+        text = json.dumps({**GENERATOR, **numbers}, indent=2, allow_nan=False) + "\n"
+        rendered, about = render(page), None if card is None else sealed(model_card(bundle))
     with written_beside(out, text) as part:
-        part.write_text(render(page), encoding="utf-8")
-    if card is not None:
-        write_text(card, sealed(model_card(bundle)))
+        part.write_text(rendered, encoding="utf-8")
+    if card is not None and about is not None:
+        write_text(card, about)
     say_replaced(replaced)
     if page.banner:
         print(page.banner)

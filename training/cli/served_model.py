@@ -17,6 +17,8 @@ from pathlib import Path
 
 from accomplice.data.errors import InputError
 from accomplice.serving.deployment.handover import HANDOVER_VARIABLE, Handover, Version
+from accomplice.serving.deployment.signatures import check_signature
+from accomplice.training.models.manifest import MANIFEST, Content
 
 #: Address of a model by an alias, the only address whose model can change.
 ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
@@ -37,6 +39,7 @@ class Registered:
     Args:
         model: ``runs:/ID``, ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
         folder: folder of the handover to the worker.
+        trust: file of the public keys by one of which a bundle must be signed; None: any bundle.
 
     Raises:
         InputError: there is no store.
@@ -45,9 +48,9 @@ class Registered:
     every: float | None = None
     """None: there are no looks for another version."""
 
-    def __init__(self, model: str, folder: Path) -> None:
+    def __init__(self, model: str, folder: Path, trust: Path | None = None) -> None:
         _check_store(model)
-        self.model, self._handover = model, Handover(folder)
+        self.model, self._handover, self._trust = model, Handover(folder), trust
 
     def environment(self) -> dict[str, str]:
         """Return the variables to add to the environment of the server's process."""
@@ -58,15 +61,15 @@ class Registered:
 
         Raises:
             InputError: the store cannot be opened, there is no such model, or its bundle was
-                changed.
+                changed or is not signed by a trusted key.
         """
-        from accomplice.training.models.manifest import digest_of
         from accomplice.training.tracking.store import find_bundle, find_source
 
         source = find_source(self.model)
-        bundle = find_bundle(source.model).resolve()
+        found = find_bundle(source.model)
+        _check_signature(found, self._trust, self.model)
         self._handover.wanted = Version(
-            str(bundle), digest_of(bundle), source.run_id, source.version
+            str(found.path.resolve()), found.digest, source.run_id, source.version
         )
 
     def look(self) -> None:
@@ -82,6 +85,7 @@ class Champion:
         every: seconds between two looks at the registry.
         say: called with one line on each change, and on each failure unless it is the one reported
             last.
+        trust: file of the public keys by one of which a bundle must be signed; None: any bundle.
 
     Raises:
         InputError: the model is not named by an alias, or there is no store.
@@ -93,6 +97,7 @@ class Champion:
         folder: Path,
         every: float = EVERY,
         say: Callable[[str], None] = say_on_stderr,
+        trust: Path | None = None,
     ) -> None:
         named = ALIAS.fullmatch(model)
         if named is None:
@@ -104,7 +109,7 @@ class Champion:
         self.every: float | None = every
         self._name, self._alias = named["name"], named["alias"]
         self._bundles, self._handover = folder / "bundles", Handover(folder)
-        self._say, self._said = say, ""
+        self._say, self._said, self._trust = say, "", trust
         self._wanted: Version | None = None
 
     def environment(self) -> dict[str, str]:
@@ -161,8 +166,8 @@ class Champion:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
-        from accomplice.training.tracking.promotion import DIGEST
         from accomplice.training.tracking.store import open_store
+        from accomplice.training.tracking.stores.recorded import DIGEST
 
         open_store()
         try:
@@ -177,7 +182,7 @@ class Champion:
         """Return a version with its bundle, copied to this machine and checked by its digest.
 
         Raises:
-            InputError: the version has no bundle, or not the one that was registered.
+            InputError: as :func:`find_bundle`, or the bundle is not signed by a trusted key.
         """
         from accomplice.training.models.manifest import digest_of
         from accomplice.training.tracking.store import find_bundle
@@ -189,14 +194,12 @@ class Champion:
         part.mkdir(parents=True)
         try:
             bundle = find_bundle(f"models:/{self._name}/{found.version}", part)
-            digest = digest_of(bundle)
-            if found.digest not in (None, digest):
-                raise InputError("its bundle is not the one that was registered")
+            _check_signature(bundle, self._trust, f"{self._name}, version {found.version}")
             shutil.rmtree(place, ignore_errors=True)
-            bundle.rename(place)
+            bundle.write(place)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-        return replace(found, bundle=str(place), digest=digest)
+        return replace(found, bundle=str(place), digest=bundle.digest)
 
     def _want(self, version: Version) -> None:
         """Hand a version over, if it is another one than the last."""
@@ -228,6 +231,16 @@ def _check_store(model: str) -> None:
 
     if not store_exists():
         find_bundle(model)  # raises
+
+
+def _check_signature(bundle: Content, trust: Path | None, name: str) -> None:
+    """Refuse a bundle that no trusted key has signed, if signatures are asked for.
+
+    Raises:
+        InputError: as :func:`signatures.check_signature`.
+    """
+    if trust is not None:
+        check_signature(bundle.signature, bundle.files[MANIFEST], trust, name)
 
 
 def _same(found: Version, fetched: Version) -> bool:

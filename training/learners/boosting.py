@@ -115,13 +115,20 @@ class Boosting(Learner):
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Rebuild from :meth:`to_json` and :meth:`arrays`."""
+        """Rebuild from :meth:`to_json` and :meth:`arrays`.
+
+        Raises:
+            ValueError: the arrays are not those of so many members.
+        """
+        members, centre = raw["members"], arrays["centre"]
+        if type(members) is not int or centre.shape != (members,):
+            raise ValueError("members")
         return cls(
-            raw["members"],
+            members,
             np.asarray(arrays["columns"], np.int_),
             Trees.from_arrays(raw["trees"], arrays),
             arrays["step"],
-            arrays["centre"],
+            centre,
             arrays["baseline"],
         )
 

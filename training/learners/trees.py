@@ -165,9 +165,26 @@ class Trees:
 
     @classmethod
     def from_arrays(cls, count: int, arrays: Mapping[str, NDArray[np.generic]]) -> Trees:
-        """Rebuild from the number of trees and :meth:`arrays`."""
+        """Rebuild from the number of trees and :meth:`arrays`.
+
+        Raises:
+            ValueError: the arrays are not those of so many trees.
+        """
         feature, left = (np.asarray(arrays[k], np.int32) for k in ("feature", "left"))
-        return cls(count, feature, np.asarray(arrays["cut"], np.float64), left)
+        cut, nodes = np.asarray(arrays["cut"], np.float64), len(feature)
+        inner = np.flatnonzero(feature >= 0)
+        children = np.concatenate([left[inner], left[inner] + 1])
+        # A node that is not the child of one earlier node could lead to itself, without an end.
+        if not (
+            feature.shape == left.shape == cut.shape == (nodes,)
+            and type(count) is int
+            and 0 <= count <= nodes
+            and (children > np.tile(inner, 2)).all()
+            and ((count <= children) & (children < nodes)).all()
+            and np.bincount(children, minlength=1).max() <= 1
+        ):
+            raise ValueError("these are no trees")
+        return cls(count, feature, cut, left)
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,14 @@ def replays(model: Replayable, kept: dict[str, Any]) -> bool:
     Args:
         model: the loaded model.
         kept: the data by :func:`golden`.
+
+    Raises:
+        ValueError: the data are of another number of rows.
     """
-    answered = model.replay(np.array(kept["values"], dtype=float))
-    expected = np.array(kept["expected"])
+    values, expected = (np.array(kept[key], dtype=float) for key in ("values", "expected"))
+    if len(values) != ROWS:
+        raise ValueError(f"{len(values)} golden rows in place of {ROWS}")
+    answered = model.replay(values)
     return answered.shape == expected.shape and np.allclose(
         answered, expected, rtol=DRIFT, atol=DRIFT
     )

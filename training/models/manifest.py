@@ -1,13 +1,23 @@
-"""A bundle's folder: files and their checksums; a bundle with a changed byte is refused."""
+"""A bundle's folder: files and their checksums; a bundle with a changed byte is refused.
+
+A bundle may come from anywhere. So the names of its files are fixed, only regular files are read,
+none beyond its bound, and each once: the bytes that are checked are those that are used.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from accomplice.data.errors import InputError, some
 from accomplice.data.study import Study
@@ -16,6 +26,58 @@ from accomplice.data.study import Study
 FORMAT = 6
 #: Name of the file that lists a bundle's files and their checksums.
 MANIFEST = "manifest.json"
+#: Name of the file of a signature of the manifest, which need not exist.
+SIGNATURE = f"{MANIFEST}.sig"
+#: Name of the file of tensors.
+WEIGHTS = "weights.safetensors"
+#: Name of each file of a bundle beside the manifest -> maximum of its bytes.
+LARGEST = {
+    "golden.json": 1 << 26,
+    "metrics.json": 1 << 26,
+    "model.json": 1 << 30,
+    "preprocessing.json": 1 << 30,
+    "provenance.json": 1 << 26,
+    "study.json": 1 << 26,
+    WEIGHTS: 1 << 32,
+}
+#: Maximum of bytes of the manifest, and of a signature.
+SHORT = 1 << 14
+
+
+@dataclass(frozen=True)
+class Content:
+    """The content of a bundle's files, which agrees with their manifest."""
+
+    path: Path
+    """Folder that they were read from."""
+    files: Mapping[str, bytes]
+    """Content of each file, the manifest included, by name."""
+    manifest: Mapping[str, Any]
+    """The manifest's keys but the digest: format, study, synthetic and checksums."""
+    digest: str
+    """SHA-256 that names the content."""
+    signature: bytes | None = None
+    """Signature of the manifest, not checked here; None if there is none."""
+
+    def json(self, name: str) -> Any:
+        """Return the data of a JSON file.
+
+        Raises:
+            ValueError: it is no JSON, or has a number that is not finite.
+            RecursionError: it is nested too deeply.
+        """
+        return json.loads(self.files[name], parse_constant=_refuse_constant)
+
+    def write(self, folder: Path) -> Path:
+        """Write the files and the signature into a new folder, and return it.
+
+        Nothing else that lay beside them is written.
+        """
+        signed = {} if self.signature is None else {SIGNATURE: self.signature}
+        folder.mkdir(parents=True)
+        for name, raw in {**self.files, **signed}.items():
+            (folder / name).write_bytes(raw)
+        return folder
 
 
 def check_place(path: Path, inputs: Iterable[Path] = (), *, force: bool = False) -> bool:
@@ -30,9 +92,9 @@ def check_place(path: Path, inputs: Iterable[Path] = (), *, force: bool = False)
         Whether the folder holds a bundle.
 
     Raises:
-        InputError: the path is a link, lies below a file, or is or holds an input; it exists and
-            is neither an empty folder nor a bundle; or its bundle may not be replaced, or has
-            other files beside its own.
+        InputError: the path is a link, lies below a file, cannot be written, or is or holds an
+            input; it exists and is neither an empty folder nor a bundle; or its bundle may not be
+            replaced, or has other files beside its own.
     """
     blocked = next((p for p in path.absolute().parents if p.is_file()), None)
     if blocked is not None:
@@ -42,6 +104,9 @@ def check_place(path: Path, inputs: Iterable[Path] = (), *, force: bool = False)
     for source in inputs:
         if path.resolve() in (source.resolve(), *source.resolve().parents):
             raise InputError(f"{path}: is or holds an input, {source}: name another folder")
+    there = next(p for p in (path.absolute(), *path.absolute().parents) if p.is_dir())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: cannot be written: no permission in {there}")
     if not path.exists():
         return False
     if not (path / MANIFEST).is_file():
@@ -65,9 +130,10 @@ def check_place(path: Path, inputs: Iterable[Path] = (), *, force: bool = False)
 def _listed(path: Path) -> set[str]:
     """Return the names of a bundle's files; of one with an unreadable manifest, the manifest's."""
     try:
-        return {MANIFEST, *json.loads((path / MANIFEST).read_bytes())["files"]}
-    except (ValueError, KeyError, TypeError):
-        return {MANIFEST}
+        listed = json.loads(_read(path / MANIFEST, SHORT))["files"]
+        return {MANIFEST, SIGNATURE, *(LARGEST.keys() & set(listed))}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {MANIFEST, SIGNATURE}
 
 
 def write_folder(
@@ -82,9 +148,14 @@ def write_folder(
         force: whether a bundle in the folder may be replaced.
 
     Raises:
-        InputError: as :func:`check_place`.
+        InputError: as :func:`check_place`, or a file is larger than one that can be read.
     """
     check_place(path, force=force)
+    for name, raw in files.items():
+        if len(raw) > LARGEST[name]:
+            raise InputError(
+                f"{path}: {name} has {len(raw)} bytes, at most {LARGEST[name]} are read"
+            )
     manifest = {
         "format": FORMAT,
         "study": study.name,
@@ -113,43 +184,112 @@ def digest_of(path: Path) -> str:
     Raises:
         InputError: as :func:`read_folder`.
     """
-    return str(json.loads(read_folder(path)[MANIFEST])["digest"])
+    return read_folder(path).digest
 
 
-def read_folder(path: Path) -> dict[str, bytes]:
-    """Return the content of a bundle's files by name, each checked against the manifest.
+def read_folder(path: Path, digest: str | None = None) -> Content:
+    """Return the content of a bundle's files, each checked against the manifest.
+
+    Args:
+        path: folder of the bundle.
+        digest: digest that the bundle must have; None: any.
 
     Raises:
-        InputError: the folder holds no bundle, or one of another format, or one that lacks a file
-            or was changed.
+        InputError: the folder holds no bundle, or one of another format, or one that lacks a file,
+            was changed, has another digest, or cannot be read.
     """
-    if not (path / MANIFEST).is_file():
-        raise InputError(f"{path}: no bundle there (a bundle is a folder with a {MANIFEST})")
     changed = InputError(
         f"{path}: the bundle was changed after it was made: fetch or train it anew"
     )
-    text = (path / MANIFEST).read_bytes()
+    text = _read(path / MANIFEST, SHORT)
+    if text is None:
+        raise InputError(f"{path}: no bundle there (a bundle is a folder with a {MANIFEST})")
     try:
         manifest = json.loads(text)
-        listed = dict(manifest["files"])
         stated = manifest.pop("digest")
-    except (ValueError, KeyError, TypeError, AttributeError):
+        listed, number = manifest["files"], manifest["format"]
+        # Written again, the manifest must give the same bytes: a changed blank counts too.
+        same = stated == _digest(manifest) and text == to_json(manifest | {"digest": stated})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise changed from None
-    # Written again, the manifest must give the same bytes: a changed blank counts too.
-    if stated != _digest(manifest) or text != to_json(manifest | {"digest": stated}):
+    if not same or type(number) is not int or not isinstance(listed, dict):
         raise changed
-    if manifest["format"] != FORMAT:
+    if number != FORMAT:
+        raise InputError(f"{path}: bundle format {number}, this version reads {FORMAT}: retrain it")
+    named = [type(manifest.get(key)) for key in ("study", "synthetic")]
+    if named != [str, bool] or listed.keys() != LARGEST.keys():
+        raise changed
+    if digest not in (None, stated):
         raise InputError(
-            f"{path}: bundle format {manifest['format']}, this version reads {FORMAT}: retrain it"
+            f"{path}: the bundle is not the one that was registered or signed: its digest differs"
         )
     files = {MANIFEST: text}
     for name, sha in listed.items():
-        if not (path / name).is_file():
+        raw = _read(path / name, LARGEST[name])
+        if raw is None:
             raise InputError(f"{path}: the bundle lacks its file {name}: fetch it anew")
-        files[name] = (path / name).read_bytes()
-        if hashlib.sha256(files[name]).hexdigest() != sha:
+        if hashlib.sha256(raw).hexdigest() != sha:
             raise changed
-    return files
+        files[name] = raw
+    return Content(path, files, manifest, stated, _read(path / SIGNATURE, SHORT))
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn any error in a block that uses a bundle's content into one line about the bundle.
+
+    A manifest can agree with files that are those of no model.
+
+    Args:
+        path: folder of the bundle.
+
+    Raises:
+        InputError: the block raises an error.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path}: the bundle's files are not those of a model of this version "
+            f"({type(error).__name__}): fetch or train it anew"
+        ) from error
+
+
+def _read(file: Path, most: int) -> bytes | None:
+    """Return the content of a regular file of a bundle; None if there is no such file.
+
+    Raises:
+        InputError: it is no regular file, larger than ``most`` bytes, or cannot be read.
+    """
+    # Neither a link is followed nor a pipe waited for; other systems lack the two.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags |= getattr(os, "O_BINARY", 0)
+    try:
+        if not stat.S_ISREG(file.lstat().st_mode):
+            raise InputError(f"{file}: is no regular file, as a bundle's are: fetch it anew")
+        with os.fdopen(os.open(file, flags), "rb") as opened:
+            about = os.fstat(opened.fileno())
+            if about.st_size > most:
+                raise InputError(f"{file}: more than the {most} bytes that it may have")
+            raw = opened.read(about.st_size + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {_why(error)}") from None
+    if len(raw) != about.st_size or not stat.S_ISREG(about.st_mode):
+        raise InputError(f"{file}: was changed while it was read: try again")
+    return raw
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
 
 
 def to_json(data: Any) -> bytes:

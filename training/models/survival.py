@@ -21,7 +21,7 @@ from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.preprocessing.training_range import TrainingRange
 from accomplice.data.study import Study
 from accomplice.training.estimators.hazard import TimeGrid, log_risk, restricted_mean, survival
-from accomplice.training.learners.network.inference import NetShape, Networks
+from accomplice.training.learners.network.inference import Networks
 from accomplice.training.learners.registry import LEARNERS, registered
 from accomplice.training.learners.stack import Stack
 from accomplice.training.models.baselines import Baseline
@@ -357,7 +357,7 @@ class SurvivalModel:
             InputError: a learner is not registered here.
         """
         blind = study.prognostic()
-        net = Networks(NetShape.from_json(raw["net"]), below("net/", arrays))
+        net = Networks.read(raw["net"], below("net/", arrays))
         folds = tuple(
             FoldModel(
                 Preprocessor.from_json(blind, prepared),
@@ -375,14 +375,20 @@ class SurvivalModel:
             endpoint=endpoint,
             ensemble=Ensemble(folds, net, grid, Stack.from_json(raw["stack"])),
             effect=None if raw["effect"] is None else Effect.from_json(blind, raw["effect"]),
-            no_effect=raw["no_effect"],
-            distrust=raw["distrust"],
-            risk_centre=raw["risk_centre"],
+            no_effect=_text(raw["no_effect"]),
+            distrust=_text(raw["distrust"]),
+            risk_centre=float(raw["risk_centre"]),
             risk_reference=np.array(raw["risk_reference"]),
             baselines=tuple(Baseline.from_json(each) for each in raw["baselines"]),
-            followed=raw.get("followed", math.inf),
+            followed=float(raw.get("followed", math.inf)),
             interval=SurvivalInterval.from_arrays(interval) if interval else None,
         )
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str):
+        raise TypeError("a text is expected")
+    return raw
 
 
 def as_months(time: float) -> str:

@@ -24,11 +24,12 @@ from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.comparison import same_patients
 from accomplice.training.fitting.out_of_fold import from_fit, replay
 from accomplice.training.leakage.cohort_overlap import shared
-from accomplice.training.models.manifest import digest_of
+from accomplice.training.models.manifest import readable
 from accomplice.training.models.predictions import Predictions
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.tracking.store import find_bundle, open_store, store_exists
 from accomplice.training.tracking.stores.moved import STUDY_FILE
+from accomplice.training.tracking.stores.recorded import DIGEST
 from accomplice.training.validation.external import predict_cohort
 
 
@@ -120,9 +121,11 @@ def contender(model: str) -> Contender:
         InputError: there is no such model, its files were changed, or it predicts its golden rows
             differently from when it was made.
     """
-    folder = find_bundle(model)
-    bundle, digest = Bundle.load(folder), digest_of(folder)
-    return Contender(model, bundle, digest, folder, _study_file(bundle, digest))
+    content = find_bundle(model)
+    bundle, digest = Bundle.of(content), content.digest
+    with readable(content.path):
+        unflat(bundle.config)
+    return Contender(model, bundle, digest, content.path, _study_file(bundle, digest))
 
 
 def different_settings(first: Contender, second: Contender) -> dict[str, tuple[Any, Any]]:
@@ -143,7 +146,7 @@ def _study_file(bundle: Bundle, digest: str) -> Path | None:
     if not store_exists():
         return None
     open_store()
-    for tag, value in (("bundle_digest", digest), ("fit_id", bundle.provenance["fit_id"])):
+    for tag, value in ((DIGEST, digest), ("fit_id", bundle.provenance["fit_id"])):
         query = f"tags.{tag} = '{value}'"
         try:
             runs = mlflow.search_runs(

@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from accomplice.data.errors import InputError
 from accomplice.training.tracking.gate import NOT_WORSE, Decision
 from accomplice.training.tracking.store import Store
+from accomplice.training.tracking.stores.recorded import recorded_digest
 
 #: Alias of the version in use.
 CHAMPION = "champion"
@@ -34,8 +35,6 @@ COMPARED = "compared_with_champion"
 TRIED = "compared"
 #: Number of characters by which a cohort or a bundle is named in such a tag.
 SHORT = 12
-#: Tag of a version: the SHA-256 that names its bundle's content.
-DIGEST = "bundle_digest"
 #: Maximum length of a version's description, in characters, that every database takes.
 LONGEST = 5000
 
@@ -58,7 +57,11 @@ def version_of(client: MlflowClient, name: str, digest: str, model: str) -> str 
     or else the newest; None if there is none.
     """
     versions = client.search_model_versions(f"name='{name}'")
-    same = [str(each.version) for each in versions if _digest(client, each) == digest]
+    same = [
+        str(each.version)
+        for each in versions
+        if recorded_digest(client, model, each.run_id, each.tags) == digest
+    ]
     champion = champion_of(client, name)
     preferred = "" if champion is None else str(champion.version)
     for version in (preferred, model.removeprefix(f"models:/{name}/")):
@@ -103,15 +106,6 @@ def count_tries(client: MlflowClient, name: str, cohort: str, digest: str) -> in
         now = datetime.now(UTC).isoformat(timespec="seconds")
         client.set_registered_model_tag(name, key, now)
     return len({each for each in tags if each.startswith(prefix)} | {key})
-
-
-def _digest(client: MlflowClient, version: ModelVersion) -> str | None:
-    if DIGEST in version.tags or not version.run_id:
-        return version.tags.get(DIGEST)
-    # A version without the tag has the digest of its run.
-    with contextlib.suppress(MlflowException):
-        return client.get_run(version.run_id).data.tags.get(DIGEST)
-    return None
 
 
 def promote(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -28,14 +27,15 @@ from mlflow.types.schema import AnyType
 from accomplice.data.errors import InputError
 from accomplice.data.example_patient import example_patient
 from accomplice.training.bundle import Bundle
-from accomplice.training.models.manifest import digest_of
+from accomplice.training.models.manifest import digest_of, read_folder
 from accomplice.training.reports.wording import RESEARCH_USE
 from accomplice.training.run import Trained
 from accomplice.training.tracking import pyfunc
 from accomplice.training.tracking.gate import Challenger, Decision, decide
-from accomplice.training.tracking.promotion import DIGEST, champion_of, promote
+from accomplice.training.tracking.promotion import champion_of, promote
 from accomplice.training.tracking.store import Store
 from accomplice.training.tracking.stores.lost import process_tag
+from accomplice.training.tracking.stores.recorded import DIGEST
 from accomplice.training.tracking.summary import headline, note
 
 
@@ -97,7 +97,7 @@ def register_bundle(store: Store, name: str, bundle: Bundle, folder: Path) -> st
         folder: folder of the bundle.
     """
     client = MlflowClient()
-    tags = version_tags(bundle, folder) | {
+    tags = version_tags(bundle, digest_of(folder)) | {
         "stage": "registered",
         "cohort_fingerprint": str(bundle.provenance["cohort_fingerprint"]),
         **process_tag(),
@@ -111,20 +111,20 @@ def register_bundle(store: Store, name: str, bundle: Bundle, folder: Path) -> st
     return version
 
 
-def version_tags(bundle: Bundle, folder: Path) -> dict[str, str]:
+def version_tags(bundle: Bundle, digest: str) -> dict[str, str]:
     """Return the tags of a bundle's versions.
 
     They are the endpoint, whether patients are synthetic, the fit, and the digest of the bundle, by
     which its versions are found.
 
     Args:
-        bundle: the bundle in ``folder``.
-        folder: folder of the bundle.
+        bundle: the bundle.
+        digest: the SHA-256 that names its content.
     """
     return {
         **_task_tags(bundle),
         "fit_id": str(bundle.provenance["fit_id"]),
-        DIGEST: digest_of(folder),
+        DIGEST: digest,
     }
 
 
@@ -146,14 +146,14 @@ def register(
         description: description of the version, in Markdown.
         metrics: metric -> finite value.
     """
-    client = MlflowClient()
+    client, content = MlflowClient(), read_folder(folder)
     with (
         TemporaryDirectory() as plain,
         mlflow.start_run(run_id=run_id, log_system_metrics=False),
         _quiet(),
     ):
         # MLflow takes the folder's path for an address, in which # and % mean something.
-        copied = shutil.copytree(folder, Path(plain, "bundle"))
+        copied = content.write(Path(plain, "bundle"))
         info = Model.log(
             artifact_path=None,
             name=name,
@@ -181,7 +181,7 @@ def register(
         name,
         source=f"models:/{info.model_id}",
         run_id=run_id,
-        tags=version_tags(bundle, folder),
+        tags=version_tags(bundle, content.digest),
         description=description,
         model_id=info.model_id,
     )

@@ -42,6 +42,7 @@ from accomplice.training.tracking.store import Store
 from accomplice.training.tracking.stores.address import WRITTEN_BY
 from accomplice.training.tracking.stores.lost import end_lost_runs, process_tag
 from accomplice.training.tracking.stores.moved import STUDY_FILE
+from accomplice.training.tracking.stores.recorded import DIGEST
 from accomplice.training.tracking.summary import alarm_tags, columns, headline, note
 from accomplice.training.tracking.views import (
     run_page,
@@ -165,7 +166,7 @@ def log_training(
         tags={
             NOTE: note(trained),
             **alarm_tags(trained),
-            "bundle_digest": digest_of(folder),
+            DIGEST: digest_of(folder),
             "fit_id": provenance["fit_id"],
             **({} if commit is None else {"mlflow.source.git.commit": commit}),
             **({"cut_short": "; ".join(cuts)} if cuts else {}),

@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accomplice.data.errors import InputError
 from accomplice.training.databases import sqlite_path, sqlite_uri, with_driver
-from accomplice.training.models.manifest import MANIFEST
+from accomplice.training.models.manifest import Content, read_folder
 from accomplice.training.tracking.stores.address import check_address, kind_of
 from accomplice.training.tracking.stores.moved import correct_places, experiment_place
+from accomplice.training.tracking.stores.recorded import fetch, recorded_of
 
 #: Environment variable with the address of another store of runs than ``mlruns/``.
 TRACKING = "MLFLOW_TRACKING_URI"
@@ -32,6 +33,8 @@ FOR_SERVERS = (
 )
 #: File of the store's own database in ``mlruns/``.
 DATABASE = "mlflow.db"
+#: MLflow's codes of errors by which it says that there is no such run, model, version or alias.
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 #: Tag by which MLflow opens an experiment's pages in the model-training view.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -224,8 +227,11 @@ def find_source(model: str) -> Source:
     return Source(f"models:/{made.name}/{made.version}", made.run_id, str(made.version))
 
 
-def find_bundle(model: str, into: Path | None = None) -> Path:
-    """Return the bundle folder of ``MODEL`` on the command line.
+def find_bundle(model: str, into: Path | None = None) -> Content:
+    """Return the content of the bundle that ``MODEL`` on the command line names.
+
+    A bundle of the store must have the digest that its version in the registry, or the version's
+    run, recorded when it was registered. Nothing is written into the store.
 
     Args:
         model: a bundle folder, ``runs:/ID``, ``models:/NAME@alias`` or ``models:/NAME/version``.
@@ -233,8 +239,9 @@ def find_bundle(model: str, into: Path | None = None) -> Path:
             store's own files, or copied to a temporary folder.
 
     Raises:
-        InputError: there is no such model, its files are missing, it holds no bundle, or as
-            :func:`open_store`.
+        InputError: there is no such model, its files are missing or cannot be read, it holds no
+            bundle or not the one that was recorded, no digest was recorded, or as
+            :func:`open_store` and :func:`manifest.read_folder`.
     """
     if not is_stored(model):
         path = Path(model)
@@ -242,41 +249,37 @@ def find_bundle(model: str, into: Path | None = None) -> Path:
             raise InputError(
                 f"{model}: no such model: give a bundle folder, runs:/ID or models:/NAME@champion"
             )
-        return path
+        return read_folder(path)
     if not store_exists():
         raise InputError(
             f"{model}: no such model: no run was logged in {Path('mlruns').absolute()}"
         )
     check_stores()  # before MLflow is imported, which takes seconds
-    import mlflow
     from mlflow.exceptions import MlflowException
 
     store = open_store()
     logging.getLogger("mlflow").setLevel(logging.ERROR)
+    place = store.root if store.embedded else TRACKING
     try:
-        uri = _model_of_run(model.removeprefix("runs:/")) if model.startswith("runs:/") else model
-        local = mlflow.artifacts.download_artifacts(
-            artifact_uri=uri, dst_path=None if into is None else str(into)
+        recorded = recorded_of(model)
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            raise InputError(f"{model}: no such model in {place}") from None
+        why = str(error).partition("\n")[0]
+        raise InputError(f"{model}: cannot be read from {place}: {why}") from None
+    try:
+        folder = fetch(model, recorded.uri, into)
+    except (MlflowException, FileNotFoundError):
+        raise InputError(
+            f"{model}: its files are not where the store says: put them back, or train it again"
+        ) from None
+    except OSError as error:
+        why = (error.strerror or type(error).__name__).lower()
+        raise InputError(f"{model}: its files cannot be read: {why}") from None
+    if recorded.digest is None:
+        raise InputError(
+            f"{model}: neither its version nor its run records the digest of its bundle, so that "
+            f"a change cannot be seen: accomplice promote registers {folder} anew"
         )
-    except (MlflowException, OSError) as error:
-        if isinstance(error, OSError) or str(error).startswith("No such artifact"):
-            raise InputError(
-                f"{model}: its files are not where the store says: put them back, or train it again"
-            ) from None
-        place = store.root if store.embedded else TRACKING
-        raise InputError(f"{model}: no such model in {place}") from None
-    found = next((Path(local) / "artifacts").glob(f"*/{MANIFEST}"), None)
-    if found is None:
-        raise InputError(f"{model}: that model holds no bundle of accomplice's")
-    return found.parent
-
-
-def _model_of_run(run_id: str) -> str:
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    outputs = MlflowClient().get_run(run_id.split("/")[0]).outputs
-    logged = outputs.model_outputs if outputs is not None else []
-    if not logged:
-        raise MlflowException("the run logged no model")
-    return f"models:/{logged[-1].model_id}"
+    content = read_folder(folder, recorded.digest)
+    return replace(content, signature=recorded.signature or content.signature)

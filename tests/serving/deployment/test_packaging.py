@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import hashlib
 import json
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from accomplice.data.errors import InputError
+from accomplice.serving.deployment.bento_files import SUMS
 from accomplice.serving.deployment.origin import origin_json, read_origin
 from accomplice.serving.deployment.packaging import (
     OURS,
@@ -32,7 +33,7 @@ from accomplice.serving.deployment.packaging import (
 from accomplice.serving.deployment.server import quiet_environment, running, serve_command
 from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
-from accomplice.training.models.manifest import digest_of
+from accomplice.training.models.manifest import digest_of, read_folder
 from accomplice.training.processes import free_port
 
 CANARY = "canary-71"
@@ -77,13 +78,13 @@ def packaged(bundle_path: Path, store: Path) -> Packaged:
     with pytest.MonkeyPatch.context() as patch:
         # As another project may have it; BentoML would pack its own sources.
         patch.setenv("BENTOML_BUNDLE_LOCAL_BUILD", "True")
-        return package(bundle_path, store)
+        return package(read_folder(bundle_path), store)
 
 
 @pytest.fixture(scope="module")
 def newer(other_path: Path, store: Path, packaged: Packaged) -> Packaged:
     """Another version beside the first."""
-    return package(other_path, store, origin=origin_json("run-2", "2"))
+    return package(read_folder(other_path), store, origin=origin_json("run-2", "2"))
 
 
 def files_in(path: Path) -> set[str]:
@@ -154,7 +155,7 @@ def test_the_same_bundle_packs_to_the_same_tag(
     packaged: Packaged, bundle_path: Path, store: Path
 ) -> None:
     before = (packaged.path / "bento.yaml").stat().st_mtime_ns
-    assert package(bundle_path, store) == packaged
+    assert package(read_folder(bundle_path), store) == packaged
     assert (packaged.path / "bento.yaml").stat().st_mtime_ns == before
     assert digest_of(bundle_path)[:12] in packaged.tag
 
@@ -186,6 +187,15 @@ def test_where_a_bundle_came_from_is_packed_beside_it(packaged: Packaged, newer:
     assert read_origin(newer.path / "src" / "bundle") == {"run_id": "run-2", "version": "2"}
     added = files_in(newer.path) - files_in(packaged.path)
     assert added == {"src/origin.json"}
+
+
+def test_checksums_of_all_files_are_packed(packaged: Packaged) -> None:
+    listed = dict(
+        reversed(line.split("  ")) for line in (packaged.path / SUMS).read_text().splitlines()
+    )
+    assert {*listed, SUMS} == files_in(packaged.path)
+    for name, sha in listed.items():
+        assert hashlib.sha256((packaged.path / name).read_bytes()).hexdigest() == sha
 
 
 @pytest.mark.slow
@@ -221,16 +231,10 @@ def test_nothing_is_installed_to_pack(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(WATCHED)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    package(bundle_path, tmp_path / "store")
+    package(read_folder(bundle_path), tmp_path / "store")
     seen = (tmp_path / "seen").read_text().split()
     assert "import" in seen  # the watch was there
     assert not {*seen} & {"pip", "uv", "install", "build"}
-
-
-def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no bundle there"):
-        package(tmp_path, tmp_path / "store")
-    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize(

@@ -326,7 +326,7 @@ class TestPromote:
         assert int(version) > 3
         made = MlflowClient().get_model_version(NAME, version)
         assert made.tags["bundle_digest"] == contest.contender(str(tmp_path / "copy")).digest
-        assert Bundle.load(find_bundle(f"models:/{NAME}@champion")).metrics["remark"] == "copied"
+        assert Bundle.of(find_bundle(f"models:/{NAME}@champion")).metrics["remark"] == "copied"
 
     def test_a_name_of_another_study_is_refused(self, store, capsys):
         assert main(["promote", "foreign", "--name", NAME]) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.cli.served_model import Champion, Registered
 from accomplice.training.models.manifest import digest_of
 from accomplice.training.tracking.registry import register_bundle
-from accomplice.training.tracking.store import Source, find_source, open_store
+from accomplice.training.tracking.store import Source, find_bundle, find_source, open_store
 
 NAME = "accomplice-made-up"
 
@@ -101,19 +102,21 @@ def test_a_new_champion_is_handed_over_and_the_old_one_kept_until_it_is_served(
     assert followed.kept == {"2"}
 
 
+@pytest.fixture
+def damaged(client: mlflow.MlflowClient) -> Iterator[Path]:
+    """The second version's files in the store, which are put back."""
+    folder = find_bundle(f"models:/{NAME}/2").path
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    yield folder
+    for path, raw in before.items():
+        path.write_bytes(raw)
+
+
 def test_a_version_that_is_not_whole_is_said_once_and_marked(
-    followed: Followed, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+    followed: Followed, client: mlflow.MlflowClient, damaged: Path
 ) -> None:
-    from accomplice.training.tracking import store
-
-    real = store.find_bundle
-
-    def broken(model: str, into: Path | None = None) -> Path:
-        found = real(model, into)
-        (found / "model.json").write_text("{}")
-        return found
-
-    monkeypatch.setattr(store, "find_bundle", broken)
+    whole = (damaged / "model.json").read_bytes()
+    (damaged / "model.json").write_text("{}")
     client.set_registered_model_alias(NAME, "champion", "2")
     for _ in range(3):
         wanted = followed.look()
@@ -123,7 +126,7 @@ def test_a_version_that_is_not_whole_is_said_once_and_marked(
     assert "version 2 cannot be fetched" in followed.said[0]
     assert "changed" in followed.said[0]
     assert "\n" not in followed.said[0]
-    monkeypatch.setattr(store, "find_bundle", real)
+    (damaged / "model.json").write_bytes(whole)
     wanted = followed.look()
     assert wanted is not None
     assert wanted.bundle is not None
@@ -131,20 +134,16 @@ def test_a_version_that_is_not_whole_is_said_once_and_marked(
 
 
 def test_another_bundle_than_was_registered_is_refused(
-    followed: Followed, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch, stored: Path
+    followed: Followed, client: mlflow.MlflowClient, damaged: Path, stored: Path
 ) -> None:
-    from accomplice.training.tracking import store
-
-    def swapped(model: str, into: Path | None = None) -> Path:
-        assert into is not None
-        return Path(shutil.copytree(stored / "bundle-0", into / "bundle"))
-
-    monkeypatch.setattr(store, "find_bundle", swapped)
+    shutil.copytree(stored / "bundle-0", damaged, dirs_exist_ok=True)
     client.set_registered_model_alias(NAME, "champion", "2")
     wanted = followed.look()
     assert wanted is not None
     assert wanted.bundle is None
     assert "not the one that was registered" in followed.said[0]
+    with pytest.raises(InputError, match="not the one that was registered"):
+        Registered(f"models:/{NAME}/2", followed.handover.folder).begin()
 
 
 def test_a_registry_that_is_away_changes_nothing(

@@ -14,7 +14,9 @@ from accomplice.data.errors import InputError
 from accomplice.data.study import parse_study
 from accomplice.training.models.manifest import (
     FORMAT,
+    LARGEST,
     MANIFEST,
+    SIGNATURE,
     check_place,
     digest_of,
     read_folder,
@@ -25,8 +27,13 @@ from accomplice.training.models.manifest import (
 FILES = {
     "study.json": to_json({"name": "made-up", "levels": ["é", "b"]}),
     "weights.safetensors": bytes(range(256)) * 3,
-    "empty.json": b"",
+    "golden.json": b"",
+    **dict.fromkeys(("metrics.json", "model.json", "preprocessing.json", "provenance.json"), b"{}"),
 }
+
+
+def no_space(*_):
+    raise OSError("no space")
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +68,20 @@ def copied(path, tmp_path_factory):
 class TestWriting:
     def test_what_was_written_is_read(self, path):
         found = read_folder(path)
-        assert found.pop(MANIFEST) == (path / MANIFEST).read_bytes()
-        assert found == FILES
+        assert found.files == {**FILES, MANIFEST: (path / MANIFEST).read_bytes()}
+        assert (found.path, found.digest, found.signature) == (path, digest_of(path), None)
+        assert found.manifest["study"] == "made-up"
+        assert read_folder(path, digest_of(path)) == found
+
+    def test_a_signature_beside_is_read_and_kept(self, path, tmp_path):
+        shutil.copytree(path, tmp_path / "signed")
+        (tmp_path / "signed" / SIGNATURE).write_bytes(b"s" * 64)
+        (tmp_path / "signed" / "other.txt").write_text("not the bundle's")
+        found = read_folder(tmp_path / "signed")
+        assert found.signature == b"s" * 64
+        written = found.write(tmp_path / "again")
+        assert {p.name for p in written.iterdir()} == {*FILES, MANIFEST, SIGNATURE}
+        assert read_folder(written).files == found.files
 
     def test_manifest_says_what_the_folder_is(self, path):
         manifest = json.loads((path / MANIFEST).read_text())
@@ -76,7 +95,7 @@ class TestWriting:
     def test_same_files_in_any_order_give_the_same_digest(self, study, path, tmp_path):
         write_folder(tmp_path / "again", study, dict(reversed(FILES.items())))
         assert digest_of(tmp_path / "again") == digest_of(path)
-        write_folder(tmp_path / "other", study, FILES | {"empty.json": b"{}"})
+        write_folder(tmp_path / "other", study, FILES | {"golden.json": b"{}"})
         assert digest_of(tmp_path / "other") != digest_of(path)
 
     def test_missing_folders_above_are_made(self, study, tmp_path):
@@ -84,7 +103,8 @@ class TestWriting:
         assert digest_of(tmp_path / "a" / "b" / "c")
 
     def test_writing_over_a_bundle_replaces_it_and_leaves_nothing_beside(self, study, tmp_path):
-        write_folder(tmp_path / "b", study, FILES | {"stray.json": b"{}"})
+        write_folder(tmp_path / "b", study, FILES | {"golden.json": b"{}"})
+        (tmp_path / "b" / SIGNATURE).write_bytes(b"s" * 64)
         told = r"a bundle is there: --force \(in Python force=True\) replaces it"
         with pytest.raises(InputError, match=told):
             write_folder(tmp_path / "b", study, FILES)
@@ -92,11 +112,19 @@ class TestWriting:
         assert [p.name for p in tmp_path.iterdir()] == ["b"]
         assert {p.name for p in (tmp_path / "b").iterdir()} == {*FILES, MANIFEST}
 
-    def test_writing_that_fails_leaves_the_old_bundle(self, study, tmp_path):
+    def test_writing_that_fails_leaves_the_old_bundle(self, study, tmp_path, monkeypatch):
         write_folder(tmp_path / "b", study, FILES)
-        with pytest.raises(FileNotFoundError):
-            write_folder(tmp_path / "b", study, {"no/such/folder.json": b""}, force=True)
-        assert read_folder(tmp_path / "b").keys() == {*FILES, MANIFEST}
+        with monkeypatch.context() as patch:
+            patch.setattr("pathlib.Path.write_bytes", no_space)
+            with pytest.raises(OSError, match="no space"):
+                write_folder(tmp_path / "b", study, FILES, force=True)
+        assert read_folder(tmp_path / "b").files.keys() == {*FILES, MANIFEST}
+
+    def test_no_file_is_written_that_would_be_refused(self, study, tmp_path, monkeypatch):
+        monkeypatch.setitem(LARGEST, "golden.json", 3)
+        with pytest.raises(InputError, match=r"golden\.json has 4 bytes, at most 3 are read"):
+            write_folder(tmp_path / "b", study, FILES | {"golden.json": b"1234"})
+        assert not (tmp_path / "b").exists()
 
     def test_json_knows_no_nan(self):
         with pytest.raises(ValueError, match="not JSON compliant"):
@@ -172,6 +200,10 @@ class TestTampering:
             (folder / file.name).unlink()
             with pytest.raises(InputError, match=r"lacks its file|no bundle there"):
                 read_folder(folder)
+
+    def test_another_digest_than_the_recorded_one_is_refused(self, path):
+        with pytest.raises(InputError, match="its digest differs"):
+            read_folder(path, "0" * 64)
 
     def test_no_bundle_is_said_so(self, tmp_path):
         for place in (tmp_path, tmp_path / "nowhere"):

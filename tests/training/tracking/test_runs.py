@@ -273,8 +273,8 @@ class TestModel:
     @pytest.mark.parametrize("how", ["runs:/{run}", "models:/{name}@champion", "models:/{name}/1"])
     def test_is_found_by_every_name(self, searched, how):
         logged = searched[2]
-        folder = find_bundle(how.format(run=logged.run_id, name=logged.model_name))
-        assert digest_of(folder) == digest_of(searched[1])
+        found = find_bundle(how.format(run=logged.run_id, name=logged.model_name))
+        assert found.digest == digest_of(searched[1])
 
     @pytest.mark.parametrize("name", ["runs:/0123", "models:/nobody@champion", "no/such/folder"])
     def test_unknown_name_is_refused_in_one_line(self, searched, name):

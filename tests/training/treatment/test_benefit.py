@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accomplice.data.rows.identifiers import read_centre
 from accomplice.data.study import parse_study
 from accomplice.data.study_parts import Treatment
 from accomplice.data.synthetic import draw
-from accomplice.training.bundle import read_centre
 from accomplice.training.estimators.hazard import TimeGrid, accumulate, survival
 from accomplice.training.estimators.policy import COMMON, LIKELY, RARE, UNLIKELY, WORTH
 from accomplice.training.treatment import benefit as module

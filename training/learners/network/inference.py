@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accomplice.data.arrays import Singles
 
@@ -54,6 +55,22 @@ class NetShape:
         """Rebuild from :meth:`to_json`."""
         return cls(**{**raw, "modalities": tuple(raw["modalities"])})
 
+    def of_weights(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each weight of ``learners.network.model.PackedNet`` by name."""
+        k, m, e, blocks = self.folds, self.members, self.encoder_width, len(self.modalities)
+        return {
+            **{f"encode.{j}": (k, size, m * e) for j, size in enumerate(self.modalities)},
+            "encode_bias": (blocks, k, 1, m * e),
+            "token": (blocks, k, 1, m * e),
+            "gate": (k, self.inputs, m * blocks),
+            "gate_bias": (k, blocks, m * blocks),
+            "fuse": (k * m, blocks * e, self.hidden_width),
+            "fuse_bias": (k * m, 1, self.hidden_width),
+            "hazard": (k * m, self.hidden_width, self.bins),
+            "hazard_bias": (k * m, 1, self.bins),
+            "skip": (k, self.inputs, m),
+        }
+
 
 class _Laid(NamedTuple):
     """Weights of k folds with m networks each, arranged for products with tiles of patients."""
@@ -77,6 +94,18 @@ class Networks:
     """Sizes of the networks."""
     weights: Mapping[str, Singles]
     """Parameter of ``learners.network.model.PackedNet`` -> its values."""
+
+    @classmethod
+    def read(cls, raw: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Networks:
+        """Rebuild from :meth:`NetShape.to_json` and the weights.
+
+        Raises:
+            ValueError: the weights have not that shape.
+        """
+        shape = NetShape.from_json(raw)
+        if {name: array.shape for name, array in arrays.items()} != shape.of_weights():
+            raise ValueError("the weights have another shape")
+        return cls(shape, {n: array.astype(np.float32, copy=False) for n, array in arrays.items()})
 
     def logits(self, x: Singles, present: Singles) -> Singles:
         """Return the log-odds of the hazards (k, m, n, bins).

@@ -107,7 +107,7 @@ def test_a_moved_project_is_corrected_and_that_is_said(
     moved = project.rename(project.with_name(name))
     monkeypatch.chdir(moved)
     capsys.readouterr()
-    assert (find_bundle(MODEL) / "manifest.json").is_file()
+    assert (find_bundle(MODEL).path / "manifest.json").is_file()
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert str(project / "mlruns") in said
@@ -131,7 +131,7 @@ def test_a_renamed_store_that_the_environment_names(project: Path, monkeypatch: 
     (project / "mlruns").rename(project / "runs of 2024")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite_uri(project / "runs of 2024" / "mlflow.db"))
     monkeypatch.chdir(project)
-    assert (find_bundle(MODEL) / "manifest.json").is_file()
+    assert (find_bundle(MODEL).path / "manifest.json").is_file()
 
 
 def test_a_store_reached_by_a_link_is_not_moved(

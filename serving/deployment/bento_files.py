@@ -1,0 +1,134 @@
+"""The files of a packed Bento and their checksums; a Bento is a program, not data alone.
+
+``SHA256SUMS`` lists them in the format of ``sha256sum -c``. It guards against accidents; its
+signature against changes by others too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from accomplice.data.errors import InputError
+from accomplice.serving.deployment.signatures import check_signature
+from accomplice.training.models.manifest import (
+    LARGEST,
+    MANIFEST,
+    SIGNATURE,
+    digest_of,
+    read_folder,
+)
+
+#: Name of the file of checksums in a Bento's folder.
+SUMS = "SHA256SUMS"
+#: Name of the file of their signature.
+SUMS_SIGNATURE = f"{SUMS}.sig"
+#: Folder of the bundle in a Bento.
+BUNDLE = Path("src", "bundle")
+#: Files that the checksums leave out: themselves and the signatures.
+UNLISTED = (SUMS, SUMS_SIGNATURE, (BUNDLE / SIGNATURE).as_posix())
+#: Folder into which Python writes what it compiles; a trusted copy has none.
+COMPILED = "__pycache__"
+
+
+def write_sums(bento: Path) -> bytes:
+    """Write the checksums of all files of a Bento, and return the text."""
+    files = {name: (bento / name).read_bytes() for name in _names(bento)}
+    sums = {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()}
+    text = "".join(f"{sum_}  {name}\n" for name, sum_ in sorted(sums.items())).encode()
+    (bento / SUMS).write_bytes(text)
+    return text
+
+
+def check_bento(bento: Path) -> None:
+    """Refuse a Bento whose files are not those that were packed.
+
+    A Bento without checksums, as earlier versions packed them, is taken if its bundle is whole.
+
+    Raises:
+        InputError: a file was changed, added or removed, or the bundle was changed.
+    """
+    digest_of(bento / BUNDLE)
+    if (bento / SUMS).is_file():
+        _read_bento(bento)
+
+
+def trusted_copy(path: Path, keys: Path, folder: Path) -> Path:
+    """Copy a signed bundle or Bento to a folder of this process alone, checked as it is read.
+
+    What is served is then what was signed, whoever may write to ``path`` meanwhile.
+
+    Args:
+        path: folder of the bundle or Bento.
+        keys: file of the trusted public keys.
+        folder: folder that no other user may write to.
+
+    Returns:
+        The copy's folder.
+
+    Raises:
+        InputError: no key has signed it, it was changed, or as :func:`manifest.read_folder`.
+    """
+    copied = folder / "trusted"
+    if (path / MANIFEST).exists():
+        content = read_folder(path)
+        check_signature(content.signature, content.files[MANIFEST], keys, path)
+        return content.write(copied)
+    signature = path / SUMS_SIGNATURE
+    if not signature.is_file() or not (path / SUMS).is_file():
+        check_signature(None, b"", keys, path)
+    files = _read_bento(path)
+    check_signature(signature.read_bytes(), files[SUMS], keys, path)
+    for name, raw in files.items():
+        (copied / name).parent.mkdir(parents=True, exist_ok=True)
+        (copied / name).write_bytes(raw)
+    return copied
+
+
+def _read_bento(bento: Path) -> dict[str, bytes]:
+    """Return the content of the listed files and of the list by name.
+
+    Raises:
+        InputError: a file was changed, added or removed, or cannot be read.
+    """
+    changed = f"{bento}: was changed after it was packed"
+    try:
+        text = (bento / SUMS).read_bytes()
+        listed = dict(reversed(line.split("  ", 1)) for line in text.decode().splitlines())
+        if listed.keys() != {*_names(bento)}:
+            other = min(listed.keys() ^ {*_names(bento)})
+            raise InputError(f"{changed} ({other}): pack it anew")
+        if max((bento / name).stat().st_size for name in listed) > max(LARGEST.values()):
+            raise InputError(f"{changed} (a file is too large): pack it anew")
+        files = {name: (bento / name).read_bytes() for name in listed}
+    except (ValueError, TypeError):
+        raise InputError(f"{changed} ({SUMS}): pack it anew") from None
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    for name, raw in files.items():
+        if hashlib.sha256(raw).hexdigest() != listed[name]:
+            raise InputError(f"{changed} ({name}): pack it anew")
+    return {**files, SUMS: text}
+
+
+def _names(bento: Path) -> Iterator[str]:
+    """Yield the path of each file of a Bento that is to be listed, relative to its folder.
+
+    Raises:
+        InputError: the folder holds a link, or anything that is neither file nor folder.
+    """
+    for folder, folders, files in os.walk(bento, onerror=_refuse):
+        folders[:] = [each for each in folders if each != COMPILED]
+        for name in (*folders, *files):
+            place = Path(folder, name)
+            relative = place.relative_to(bento).as_posix()
+            if place.is_symlink() or not (place.is_file() or place.is_dir()):
+                raise InputError(f"{place}: is no regular file, as a Bento's are: pack it anew")
+            if name in files and relative not in UNLISTED:
+                yield relative
+
+
+def _refuse(error: OSError) -> None:
+    raise error

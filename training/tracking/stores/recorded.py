@@ -1,0 +1,140 @@
+"""The bundle of a model in the store: where it lies, and what was recorded of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accomplice.data.errors import InputError
+from accomplice.training.models.manifest import MANIFEST
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: Tag of a run and of a version: the SHA-256 that names its bundle's content.
+DIGEST = "bundle_digest"
+#: Tag of a version: the signature of its bundle's manifest, in hexadecimal digits.
+SIGNATURE = "bundle_signature"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Records of the store about one model and its bundle."""
+
+    uri: str
+    """MLflow's address of the model's files."""
+    digest: str | None
+    """Digest of the bundle; None if none was recorded."""
+    signature: bytes | None
+    """Signature of the bundle's manifest; None if none was recorded."""
+
+
+def recorded_of(model: str) -> Recorded:
+    """Return what version or run recorded of a model's bundle when it was registered.
+
+    Args:
+        model: ``runs:/ID``, ``models:/NAME@alias``, ``models:/NAME/version`` or
+            ``models:/MODEL_ID``.
+
+    Raises:
+        InputError: version and run record different digests, or the signature is none.
+        MlflowException: there is no such model, or it cannot be read.
+    """
+    from mlflow import MlflowClient
+    from mlflow.store.artifact.utils.models import get_model_name_and_version
+
+    client = MlflowClient()
+    if model.startswith("runs:/"):
+        run_id, tags = model.removeprefix("runs:/").split("/")[0], {}
+        model = _model_of_run(run_id)
+    elif len(named := get_model_name_and_version(client, model)) == 1:
+        run_id, tags = client.get_logged_model(named[0]).source_run_id, {}
+    else:
+        made = client.get_model_version(*named)
+        run_id, tags, model = made.run_id, made.tags, "models:/{}/{}".format(*named)
+    try:
+        signature = bytes.fromhex(tags[SIGNATURE]) if SIGNATURE in tags else None
+    except ValueError:
+        raise InputError(f"{model}: its tag {SIGNATURE} is no signature: sign it anew") from None
+    return Recorded(model, recorded_digest(client, model, run_id, tags), signature)
+
+
+def recorded_digest(
+    client: MlflowClient, model: str, run_id: str | None, tags: Mapping[str, str]
+) -> str | None:
+    """Return the digest of a bundle that its version or the version's run recorded; None if none.
+
+    Args:
+        client: client of the registry.
+        model: name of the model, for errors.
+        run_id: run of the version; None if unknown.
+        tags: tags of the version.
+
+    Raises:
+        InputError: version and run record different digests.
+    """
+    from mlflow.exceptions import MlflowException
+
+    of_run = None
+    if run_id:
+        with contextlib.suppress(MlflowException):  # the run was deleted
+            of_run = client.get_run(run_id).data.tags.get(DIGEST)
+    of_version = tags.get(DIGEST)
+    if None not in (of_version, of_run) and of_version != of_run:
+        raise InputError(
+            f"{model}: its version and its run record bundles of different digests: one of the two "
+            "was changed"
+        )
+    return of_version or of_run
+
+
+def fetch(model: str, uri: str, into: Path | None) -> Path:
+    """Return the folder of a stored model's bundle, on this machine.
+
+    Args:
+        model: name of the model, for errors.
+        uri: MLflow's address of its files.
+        into: folder to which they are copied; None: they are used in the store's own files, or
+            copied to a temporary folder.
+
+    Raises:
+        InputError: the files are missing, or hold no bundle.
+        MlflowException: the files cannot be read.
+        OSError: so too.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.utils.file_utils import local_file_uri_to_path
+    from mlflow.utils.uri import is_local_uri
+
+    files = get_artifact_repository(uri)
+    place = files.repo.artifact_uri
+    if is_local_uri(place):
+        os.scandir(local_file_uri_to_path(place)).close()  # raises what MLflow would not say
+    none = InputError(f"{model}: that model holds no bundle of accomplice's")
+    try:
+        # Not the whole model: MLflow would write a file of its own into it.
+        local = files.download_artifacts("artifacts", None if into is None else str(into))
+    except (MlflowException, FileNotFoundError):
+        if files.list_artifacts(None):
+            raise none from None
+        raise
+    found = min(Path(local).glob(f"*/{MANIFEST}"), default=None)
+    if found is None:
+        raise none
+    return found.parent
+
+
+def _model_of_run(run_id: str) -> str:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import RESOURCE_DOES_NOT_EXIST, MlflowException
+
+    outputs = MlflowClient().get_run(run_id).outputs
+    logged = outputs.model_outputs if outputs is not None else []
+    if not logged:
+        raise MlflowException("the run logged no model", error_code=RESOURCE_DOES_NOT_EXIST)
+    return f"models:/{logged[-1].model_id}"
