@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +18,11 @@ from accomplice.training.tracking.registry import register_bundle
 from accomplice.training.tracking.store import open_store
 from tests.serving.conftest import bundle, bundle_path, study, table  # noqa: F401
 
-pytestmark = pytest.mark.skipif(
-    os.name != "posix" or os.geteuid() != 0, reason="only root can run a command as another user"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="takes rights away from root")
 
-#: User and group without rights.
-NOBODY = 65534
+#: Linux' numbers of the rights by which root reads and writes all files, and of the call that
+#: takes rights away from all that a process starts.
+RIGHTS, PR_CAPBSET_DROP = (1, 2), 24
 MODEL = "models:/accomplice-made-up/1"
 #: Runs the command line, and ends where a server would be started.
 COMMAND = """
@@ -39,30 +38,37 @@ sys.exit(main(sys.argv[1:]))
 def project(
     bundle: Bundle,  # noqa: F811
     bundle_path: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Path]:
-    """A folder of root's that others can read, with a store, a bundle and a table."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
+    """A folder that may only be read, with a store, a bundle and a table."""
+    folder = tmp_path_factory.mktemp("project")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         register_bundle(open_store(), "accomplice-made-up", bundle, bundle_path)
         shutil.copytree(bundle_path, "model")
         Path("t.csv").write_text("age_years,stage\n61,II\n")
-    for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+    set_modes(folder, 0o555, 0o444)
     yield folder
-    shutil.rmtree(folder)
+    set_modes(folder, 0o755, 0o644)
 
 
-def as_nobody(folder: Path, *words: str) -> tuple[int, str, str]:
-    """Run the command line as a user without rights; return exit code, output and errors."""
+def set_modes(folder: Path, folders: int, files: int) -> None:
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(folders if path.is_dir() else files)
+
+
+def drop_rights() -> None:
+    """Let a process that root starts obey permissions, as those of other users do."""
+    for right in RIGHTS if os.geteuid() == 0 else ():
+        ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, right)
+
+
+def without_rights(folder: Path, *words: str) -> tuple[int, str, str]:
+    """Run the command line so that permissions hold; return exit code, output and errors."""
     done = subprocess.run(
         [sys.executable, "-c", COMMAND, *words],
         cwd=folder,
-        env=os.environ | {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"},
-        user=NOBODY,
-        group=NOBODY,
-        extra_groups=[],
+        preexec_fn=drop_rights,
         capture_output=True,
         text=True,
         check=False,
@@ -71,25 +77,25 @@ def as_nobody(folder: Path, *words: str) -> tuple[int, str, str]:
 
 
 def test_a_store_that_may_only_be_read_is_served_and_predicts(project: Path) -> None:
-    code, out, said = as_nobody(project, "predict", MODEL, "t.csv")
+    code, out, said = without_rights(project, "predict", MODEL, "t.csv")
     assert (code, len(out.splitlines())) == (0, 2), said
-    code, _, said = as_nobody(project, "serve", MODEL)
+    code, _, said = without_rights(project, "serve", MODEL)
     assert "started" in said
 
 
 def test_files_that_may_not_be_read_are_said_so(project: Path) -> None:
     artifacts = project / "mlruns" / "artifacts"
-    artifacts.chmod(0o700)
-    (project / "model" / "model.json").chmod(0o600)
+    artifacts.chmod(0)
+    (project / "model" / "model.json").chmod(0)
     try:
         for model in (MODEL, "model"):
-            code, _, said = as_nobody(project, "predict", model, "t.csv")
+            code, _, said = without_rights(project, "predict", model, "t.csv")
             assert (code, said.count("\n")) == (2, 1), said
             assert "cannot be read: permission denied" in said
             assert "no such model" not in said
     finally:
-        artifacts.chmod(0o755)
-        (project / "model" / "model.json").chmod(0o644)
+        artifacts.chmod(0o555)
+        (project / "model" / "model.json").chmod(0o444)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +109,7 @@ def test_files_that_may_not_be_read_are_said_so(project: Path) -> None:
 def test_a_folder_that_may_not_be_written_is_one_line(
     project: Path, words: tuple[str, ...]
 ) -> None:
-    code, _, said = as_nobody(project, *words)
+    code, _, said = without_rights(project, *words)
     assert (code, said.count("\n")) in ((1, 1), (2, 1)), said
     assert "ermission" in said
 
