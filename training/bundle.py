@@ -379,9 +379,10 @@ class Bundle:
         Raises:
             Exception: the bundle was not written by :meth:`save`.
         """
-        identified = [self.provenance[key] for key in ("fit_id", "cohort_fingerprint")]
-        if not all(isinstance(each, str) for each in identified):
-            raise TypeError("provenance")
+        texts = [self.provenance[key] for key in ("fit_id", "cohort_fingerprint")]
+        texts += [text for m in self.survival.values() for text in (m.no_effect, m.distrust)]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a text is expected")
         if not all(isinstance(each, Mapping) for each in (self.config, self.metrics)):
             raise TypeError("config, metrics")
         times = self.times(None)

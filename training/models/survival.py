@@ -375,20 +375,14 @@ class SurvivalModel:
             endpoint=endpoint,
             ensemble=Ensemble(folds, net, grid, Stack.from_json(raw["stack"])),
             effect=None if raw["effect"] is None else Effect.from_json(blind, raw["effect"]),
-            no_effect=_text(raw["no_effect"]),
-            distrust=_text(raw["distrust"]),
+            no_effect=raw["no_effect"],
+            distrust=raw["distrust"],
             risk_centre=float(raw["risk_centre"]),
             risk_reference=np.array(raw["risk_reference"]),
             baselines=tuple(Baseline.from_json(each) for each in raw["baselines"]),
             followed=float(raw.get("followed", math.inf)),
             interval=SurvivalInterval.from_arrays(interval) if interval else None,
         )
-
-
-def _text(raw: object) -> str:
-    if not isinstance(raw, str):
-        raise TypeError("a text is expected")
-    return raw
 
 
 def as_months(time: float) -> str:
