@@ -96,14 +96,15 @@ def _read_bento(bento: Path) -> dict[str, bytes]:
     changed = f"{bento}: was changed after it was packed"
     try:
         text = (bento / SUMS).read_bytes()
-        listed = dict(reversed(line.split("  ", 1)) for line in text.decode().splitlines())
+        lines = [line.partition("  ") for line in text.decode().splitlines()]
+        listed = {name: sum_ for sum_, _, name in lines}
         if listed.keys() != {*_names(bento)}:
             other = min(listed.keys() ^ {*_names(bento)})
             raise InputError(f"{changed} ({other}): pack it anew")
         if max((bento / name).stat().st_size for name in listed) > max(LARGEST.values()):
             raise InputError(f"{changed} (a file is too large): pack it anew")
         files = {name: (bento / name).read_bytes() for name in listed}
-    except (ValueError, TypeError):
+    except ValueError:
         raise InputError(f"{changed} ({SUMS}): pack it anew") from None
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from None

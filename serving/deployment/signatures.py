@@ -63,7 +63,7 @@ def read_trusted(keys: Path) -> list[Ed25519PublicKey]:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    found = []
+    found: list[Ed25519PublicKey] = []
     for text in PUBLIC.findall(_pem(keys, WRITE, "others can write it: chmod go-w it")):
         try:
             public = load_pem_public_key(text)

@@ -130,7 +130,7 @@ def check_place(path: Path, inputs: Iterable[Path] = (), *, force: bool = False)
 def _listed(path: Path) -> set[str]:
     """Return the names of a bundle's files; of one with an unreadable manifest, the manifest's."""
     try:
-        listed = json.loads(_read(path / MANIFEST, SHORT))["files"]
+        listed = json.loads(_read(path / MANIFEST, SHORT) or b"")["files"]
         return {MANIFEST, SIGNATURE, *(LARGEST.keys() & set(listed))}
     except (ValueError, KeyError, TypeError, RecursionError):
         return {MANIFEST, SIGNATURE}

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accomplice.data.errors import InputError
 from accomplice.training.models.manifest import MANIFEST
@@ -47,15 +47,18 @@ def recorded_of(model: str) -> Recorded:
     from mlflow import MlflowClient
     from mlflow.store.artifact.utils.models import get_model_name_and_version
 
-    client = MlflowClient()
+    client, run_id = MlflowClient(), None
+    tags: Mapping[str, str] = {}
     if model.startswith("runs:/"):
-        run_id, tags = model.removeprefix("runs:/").split("/")[0], {}
+        run_id = model.removeprefix("runs:/").split("/")[0]
         model = _model_of_run(run_id)
-    elif len(named := get_model_name_and_version(client, model)) == 1:
-        run_id, tags = client.get_logged_model(named[0]).source_run_id, {}
     else:
-        made = client.get_model_version(*named)
-        run_id, tags, model = made.run_id, made.tags, "models:/{}/{}".format(*named)
+        named = get_model_name_and_version(client, model)  # type: ignore[no-untyped-call]
+        if len(named) == 1:
+            run_id = client.get_logged_model(named[0]).source_run_id
+        else:
+            made = client.get_model_version(*named)
+            run_id, tags, model = made.run_id, made.tags, "models:/{}/{}".format(*named)
     try:
         signature = bytes.fromhex(tags[SIGNATURE]) if SIGNATURE in tags else None
     except ValueError:
@@ -107,14 +110,15 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
         OSError: so too.
     """
     from mlflow.exceptions import MlflowException
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
     from mlflow.utils.file_utils import local_file_uri_to_path
     from mlflow.utils.uri import is_local_uri
 
-    files = get_artifact_repository(uri)
+    files: Any = ModelsArtifactRepository(uri)
     place = files.repo.artifact_uri
-    if is_local_uri(place):
-        os.scandir(local_file_uri_to_path(place)).close()  # raises what MLflow would not say
+    if is_local_uri(place):  # type: ignore[no-untyped-call]
+        # Raises the error of the system, which MLflow does not say.
+        os.scandir(local_file_uri_to_path(place)).close()  # type: ignore[no-untyped-call]
     none = InputError(f"{model}: that model holds no bundle of accomplice's")
     try:
         # Not the whole model: MLflow would write a file of its own into it.
@@ -131,7 +135,8 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
 
 def _model_of_run(run_id: str) -> str:
     from mlflow import MlflowClient
-    from mlflow.exceptions import RESOURCE_DOES_NOT_EXIST, MlflowException
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
     outputs = MlflowClient().get_run(run_id).outputs
     logged = outputs.model_outputs if outputs is not None else []
