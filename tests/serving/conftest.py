@@ -136,7 +136,7 @@ def drifted_path(other_path: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             return [shifted(value) for value in node]
         return node + 0.01 if isinstance(node, float) else node
 
-    files = read_folder(other_path)
+    files = dict(read_folder(other_path).files)
     del files[MANIFEST]
     files["golden.json"] = json.dumps(shifted(json.loads(files["golden.json"]))).encode()
     path = tmp_path_factory.mktemp("drifted") / "bundle"
