@@ -247,9 +247,8 @@ def evaluate(
         endpoint: survival endpoint of the study; if absent, the model's primary one or, where the
             study lacks it, the study's first.
         features: the model's feature -> the study's feature, where the names do not match.
-        recalibrate: whether the log cumulative hazard is recalibrated too (its level and, where
-            held-out patients are better predicted so, its slope and course over time), and the
-            updated model is evaluated on held-out patients.
+        recalibrate: whether the model is recalibrated too (level and, where held-out patients are
+            better predicted so, slope and course over time), and the update evaluated on these.
         bootstraps: bootstrap samples of each interval; as in the model's training if absent.
         seed: seed of folds and bootstraps; as in the model's training if absent.
         tick: progress callback ``(stage, done, total)``.
@@ -263,6 +262,7 @@ def evaluate(
             the cohort's fingerprint is that of the training or of an update, or events are too few.
     """
     from accomplice.training.config import unflat, with_settings
+    from accomplice.training.tracking.sketches import find_sketch
     from accomplice.training.validation.external import choose_endpoint, refuse_seen
     from accomplice.training.validation.validation import validate
 
@@ -276,7 +276,8 @@ def evaluate(
     asked = {"seed": seed, "evaluation.bootstraps": bootstraps}
     given = {key: value for key, value in asked.items() if value is not None}
     config = with_settings(unflat(bundle.config), given, said="setting")
-    return validate(bundle, predicted, cohort, config, features, update=recalibrate, tick=tick)
+    inputs = (bundle, predicted, cohort, config, features)
+    return validate(*inputs, sketch=find_sketch(bundle), update=recalibrate, tick=tick)
 
 
 def load(model: Location) -> Bundle:

@@ -219,9 +219,9 @@ class Meanings(dict[str, float]):
 
     def __init__(self, feature: Feature, column: str) -> None:
         super().__init__((level, float(i)) for i, level in enumerate(feature.levels or ()))
-        for spelling, level in (feature.map or {}).items():
-            self[spelling] = math.nan if level is None else self[level]
+        self.update({t: self.get(v or "", math.nan) for t, v in (feature.map or {}).items()})
         self._feature, self._column = feature, column
+        self.unlisted = self.get(feature.unlisted or "", math.nan)
 
     @cached_property
     def _spellings(self) -> Spellings:
@@ -243,7 +243,7 @@ def missing_words(study: Study) -> frozenset[str]:
     return MISSING | words_of(study.missing)
 
 
-#: Format of numbers if no study states one: the common words for missing, each cell read alone.
+#: Format of numbers without a study: the common words for missing, each cell read alone.
 PLAIN = NumberFormat(MISSING, alone=True)
 
 
@@ -305,7 +305,8 @@ def code_level(
 ) -> tuple[float, bool]:
     """Return the index of a cell's level, and whether the cell is invalid.
 
-    The index is NaN if the cell is missing, or if it is invalid: it means no level for certain.
+    The index is NaN if the cell is missing. If it is invalid, as it means no level for certain, it
+    is that of unlisted texts, or NaN.
 
     Args:
         value: the cell.
@@ -318,7 +319,7 @@ def code_level(
     if word_of(text) in words:
         return math.nan, False
     found = meaning.otherwise(text) if isinstance(meaning, Meanings) else None
-    return (math.nan, True) if found is None else (found, False)
+    return (getattr(meaning, "unlisted", math.nan), True) if found is None else (found, False)
 
 
 def code_levels(

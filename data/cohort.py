@@ -299,8 +299,7 @@ class _Table:
             frame = merged.frame
             notes.append(f"rows: {merged.note(study.rows)}")
         ids = patient_ids(study, frame)
-        repeated = pd.Series(ids).duplicated()
-        if repeated.any():
+        if (repeated := pd.Series(ids).duplicated()).any():
             raise InputError(
                 f"column '{study.id}': {int(repeated.sum())} rows repeat a patient: keep one row "
                 "each, or say which row counts under rows, such as rows: {one_per_patient: first}"
@@ -408,7 +407,8 @@ def _refuse(study: Study, name: str, kind: str, count: int) -> None:
         raise InputError(
             f"{where}: {count} values lie outside {low:g} to {high:g}: correct them or widen range"
         )
-    raise InputError(
-        f"{where}: {count} values are not among its levels {some(feature.levels or ())}: "
-        "correct them, add the level, or map it"
-    )
+    if feature.unlisted is None:
+        raise InputError(
+            f"{where}: {count} values are not among its levels {some(feature.levels or ())}: "
+            "correct them, add the level, map it, or say by unlisted what they mean"
+        )

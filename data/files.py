@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import printable_cells, quote_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,11 +59,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def written_in_parts(path: Path) -> Iterator[WritePart]:
+def written_in_parts(path: Path, *, raw: bool = False) -> Iterator[WritePart]:
     """Yield a function that appends rows to a table: Parquet for that ending, else CSV.
 
     The file is complete at the end of the block; on an error it is left as it was. For Parquet the
     function must be called at least once, since the first rows decide the columns.
+
+    Args:
+        path: file to write.
+        raw: as in :func:`csv_parts`.
 
     Raises:
         InputError: as :func:`written_whole`.
@@ -74,16 +79,30 @@ def written_in_parts(path: Path) -> Iterator[WritePart]:
                 file.flush()
         else:
             with place.open("w", encoding="utf-8", newline="") as text:
-                yield csv_parts(text)
+                yield csv_parts(text, raw=raw)
 
 
-def csv_parts(file: TextIO) -> WritePart:
-    """Return a function that appends rows to an open CSV file, with a header before the first."""
+def csv_parts(file: TextIO, *, raw: bool = False) -> WritePart:
+    """Return a function that appends rows to an open CSV file, with a header before the first.
+
+    On a terminal, texts are printable.
+
+    Args:
+        file: the file.
+        raw: whether cells and names that a spreadsheet would run stay; by default they are quoted
+            by :func:`escaping.quote_cells`.
+    """
     begun = False
+    changes = [*([] if raw else [quote_cells]), *([printable_cells] if file.isatty() else [])]
 
     def write(part: pd.DataFrame) -> None:
         nonlocal begun
-        part.to_csv(file, index=False, header=not begun)
+        texts = part.columns[[kind.kind not in "biuf" for kind in part.dtypes]]
+        names: Iterable[object] = part.columns
+        for changed in changes:
+            part = part.assign(**{name: changed(part[name]) for name in texts})
+            names = changed(names)
+        part.set_axis([*names], axis=1).to_csv(file, index=False, header=not begun)
         begun = True
 
     return write
@@ -154,11 +173,11 @@ def check_file(path: Path, inputs: Iterable[Path] = ()) -> bool:
 
 def is_study(path: Path) -> bool:
     """Whether a file is a study file by its top-level keys, valid or not."""
-    import yaml
+    from accomplice.data.yaml_text import read_yaml
 
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        raw = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return False
     keys = {*raw} if isinstance(raw, dict) else set()
     return bool({"source", "cohorts"} & keys) and bool({"endpoints", "modalities"} & keys)

@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from accomplice.data.cells.missing import Words, words_of
@@ -29,6 +28,7 @@ from accomplice.data.study_parts import (
     SurvivalEndpoint,
     Treatment,
 )
+from accomplice.data.yaml_text import YamlError, read_yaml
 
 
 class Study(Part):
@@ -319,37 +319,21 @@ def parse_study(raw: Mapping[str, Any], where: str) -> Study:
         raise InputError(f"{where}: {first_problem(error, Study)}") from None
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML loader that refuses a key that stands twice, of which YAML would take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                text = f"key '{key.value}' stands twice"
-                raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def load_study(path: Path) -> Study:
     """Return the study that a file describes.
 
     Raises:
-        InputError: the file is missing, is not YAML, names a key twice, or does not describe a
-            study.
+        InputError: the file is missing, is refused by :func:`yaml_text.read_yaml`, or does not
+            describe a study.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such study file; draft one with: accomplice data init")
     try:
-        raw = _Loader(path.read_text(encoding="utf-8")).get_single_data()
-    except yaml.constructor.ConstructorError as error:
-        line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
-        raise InputError(f"{path}: {line}{error.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" (line {mark.line + 1})" if mark is not None else ""
-        raise InputError(f"{path}: not a YAML file{line}") from None
+        raw = read_yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a YAML file") from None
+    except YamlError as error:
+        raise InputError(f"{path}: {error}") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path}: not a study file: expected keys such as name, source, endpoints")
     return parse_study(raw, str(path))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import date
+from numbers import Real
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -27,6 +29,8 @@ MONTHS: dict[Unit, float] = {
 TREATMENT = "treatment"
 #: Pattern of endpoint names, which become parts of the names of columns, metrics and files.
 ENDPOINT_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+#: Value of a feature's ``unlisted`` by which unlisted texts are missing.
+UNLISTED_MISSING = "missing"
 #: Prefix of the columns of a binary endpoint, as in ``response.NAME``.
 RESPONSE = "response"
 
@@ -52,10 +56,12 @@ def _level(value: object) -> str:
     """Return a level of the study file as text.
 
     Raises:
-        ValueError: the level is a YAML truth value.
+        ValueError: the level is a YAML truth value, or neither text nor a number nor a date.
     """
     if isinstance(value, bool):
         raise ValueError("YAML reads a bare yes, no, true or false as a switch: put it in quotes")
+    if not isinstance(value, str | Real | date):
+        raise ValueError("a level is a word or a number: put it in quotes")
     return as_level(value)
 
 
@@ -98,6 +104,9 @@ class Feature(Part):
     """The values of an ordinal (lowest first) or a category."""
     map: dict[Level, Level | None] | None = None
     """Other spelling in the table -> the level or number that it means, or null for missing."""
+    unlisted: Level | None = None
+    """Level of all texts that are neither a level nor in ``map``; ``missing``: they are missing.
+    Predictions flag them. Null: they are an error in training, and missing in predictions."""
     decimal: Mark | None = None
     """Decimal mark of a column of text, if its cells leave the mark unclear."""
 
@@ -107,8 +116,8 @@ class Feature(Part):
         if leveled and (self.levels is None or len(self.levels) < 2):
             raise ValueError(f"kind '{self.kind}' needs at least two levels")
         stray = [n for n in (self.map or {}).values() if n is not None and not _is_number(n)]
-        if not leveled and (self.levels is not None or stray):
-            raise ValueError(f"kind '{self.kind}' takes neither levels nor a map to them")
+        if not leveled and (self.levels is not None or stray or self.unlisted is not None):
+            raise ValueError(f"kind '{self.kind}' takes no levels, no map to them and no unlisted")
         if leveled and self.decimal is not None:
             raise ValueError(f"kind '{self.kind}' takes no decimal mark")
         if self.levels is not None and len(set(self.levels)) != len(self.levels):
@@ -117,6 +126,8 @@ class Feature(Part):
             stray = sorted({v for v in self.map.values() if v is not None} - set(self.levels))
             if stray:
                 raise ValueError(f"map leads to '{stray[0]}', which is not among the levels")
+        if self.unlisted not in (None, UNLISTED_MISSING, *(self.levels or ())):
+            raise ValueError(f"unlisted: '{self.unlisted}' is not among the levels")
         if self.range is not None and not self.range[0] < self.range[1]:
             raise ValueError("range must be [lowest, highest]")
         return self

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import say
 from accomplice.serving.api.tokens import TOKENS_VARIABLE
 from accomplice.serving.deployment.handover import FIRST, HANDOVER_VARIABLE, Handover
 from accomplice.serving.deployment.listener import check_address, listen, tls_context
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return serve(given.host, given.port, given.tls_cert, given.tls_key)
     except InputError as error:
-        print(f"accomplice: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"accomplice: {' '.join(str(error).split())}", error=True)
         return UNABLE
     except KeyboardInterrupt:
         return 130

@@ -27,6 +27,7 @@ from accomplice.training.models.answer import Answer
 from accomplice.training.models.golden_rows import Replayable, golden, replays
 from accomplice.training.models.manifest import (
     MANIFEST,
+    SKETCH,
     WEIGHTS,
     Content,
     read_folder,
@@ -369,7 +370,7 @@ class Bundle:
             },
             config=model["config"],
             metrics=raw["metrics.json"],
-            provenance=raw["provenance.json"],
+            provenance={k: v for k, v in raw["provenance.json"].items() if k != SKETCH},
         )
         return bundle, raw["golden.json"]
 

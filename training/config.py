@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from accomplice.data.errors import InputError, nearest
+from accomplice.data.yaml_text import YamlError, read_yaml
 
 #: Number above 0.
 Positive = Annotated[float, Field(gt=0)]
@@ -194,8 +194,8 @@ def configure(settings: Sequence[str] = (), base: Config | None = None) -> Confi
             raise InputError(f"--set {setting}: write key=value, for instance net.members=16")
         _refuse_unknown(key, "--set")
         try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            values[key] = read_yaml(text)
+        except YamlError:
             raise InputError(f"--set {key}: the value is not readable") from None
     return with_settings(base or Config(), values)
 

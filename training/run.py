@@ -27,7 +27,6 @@ from accomplice.training.fitting.folds import check_folds
 from accomplice.training.fitting.out_of_fold import from_fit
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.fitting.survival_interval import fit_survival_interval
-from accomplice.training.leakage.cohort_overlap import sketch
 from accomplice.training.leakage.sentinels import run_sentinels
 from accomplice.training.models.baselines import Baseline
 from accomplice.training.models.provenance import provenance
@@ -283,16 +282,13 @@ def make_bundle(
     metrics |= {"further": dict(zip(list(survival)[1:], figures[1:], strict=True))}
     metrics |= {"responses": {name: each.evaluation.to_json() for name, each in responses.items()}}
     predicted = b"".join(each.fitted.cumulative.tobytes() for each in survival.values())
-    made = provenance(patients, settings, cuts, predicted)
-    if isinstance(patients, Cohort):
-        made["sketch"] = sketch(patients)
     return Bundle(
         study=study,
         survival={name: replace(each.model, study=study) for name, each in survival.items()},
         responses={name: each.model for name, each in responses.items()},
         config=settings,
         metrics=metrics,
-        provenance=made,
+        provenance=provenance(patients, settings, cuts, predicted),
     )
 
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from accomplice.data.arrays import Array, Bools
+from accomplice.data.cells.few_patients import LEAST
 from accomplice.data.checks.sample_size import (
     USUAL_R2,
     Population,
@@ -24,13 +25,15 @@ from accomplice.data.checks.sample_size import (
 from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.drafting.leaks import near_copies
 from accomplice.data.errors import some
+from accomplice.data.escaping import printable
 from accomplice.data.loading import load_endpoints
 from accomplice.data.preprocessing.repeats import repeated_features
 from accomplice.data.study_parts import Feature
 
-#: Fewest patients of a level or label that are printed as an exact number, beside 0. A level with 1
-#: to 4 patients and an endpoint with 0 to 4 positive or negative labels give a warning.
-FEW = 5
+#: Fewest patients of a level or label that are printed as an exact number, beside 0. A level or a
+#: centre with 1 to 4 patients and an endpoint with 0 to 4 positive or negative labels give a
+#: warning.
+FEW = LEAST
 #: Absolute rank correlation from which two features are nearly the same.
 NEAR_COPY = 0.98
 #: Most features, without categories, whose pairs are compared; of more features no pair is.
@@ -189,31 +192,35 @@ def median_follow_up(time: Array, event: Bools) -> float | None:
 
 def render(report: Report, console: Console) -> None:
     """Print a report on a console."""
+
+    def say(line: str) -> None:
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
     if not report.survival:
-        console.print(f"{report.study}: {report.n} patients", markup=False, highlight=False)
+        say(f"{report.study}: {report.n} patients")
     for place, each in enumerate(report.survival):
         followed = "not reached" if each.median is None else f"{each.median:.1f} months"
         left_out = f", {each.left_out} left out without follow-up" if each.left_out else ""
         head = f"{report.study}: " if place == 0 else ""
         head += f"{each.n} patients{left_out}, {each.events} events ({each.endpoint})"
-        console.print(head, markup=False, highlight=False)
-        console.print(f"median follow-up {followed}, horizon {each.horizon:.1f} months")
+        say(head)
+        say(f"median follow-up {followed}, horizon {each.horizon:.1f} months")
         if each.needed is not None and each.enough:
-            console.print(_on_size(each), markup=False, highlight=False, soft_wrap=True)
+            say(_on_size(each))
     for labels in report.binary:
         counts = (labels.positive, labels.negative, labels.unlabelled)
         listed = ", ".join(
             f"{_count(n)} {what}"
             for n, what in zip(counts, ("positive", "negative", "unlabelled"), strict=True)
         )
-        console.print(f"{listed} ({labels.endpoint})", markup=False, highlight=False)
+        say(f"{listed} ({labels.endpoint})")
     table = Table("modality", "feature", "kind", "missing", "quartiles or levels")
     for row in report.features:
         cells = (row.modality, row.name, row.kind, f"{row.missing:.0%}", row.values)
-        table.add_row(*(escape(cell) for cell in cells))
+        table.add_row(*(escape(printable(cell)) for cell in cells))
     console.print(table)
     for warning in report.warnings:
-        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+        say(f"warning: {warning}")
 
 
 def _count(n: int) -> str:
@@ -268,11 +275,21 @@ def _on_size(each: FollowUp) -> str:
 
 
 def _warnings(patients: Patients, summaries: tuple[FeatureSummary, ...]) -> list[str]:
-    """Return warnings on rare levels, missing values and nearly equal features."""
+    """Return warnings on rare levels and centres, missing values and nearly equal features."""
     found = []
     rare = [row.name for row in summaries if row.rare]
     if rare:
-        found.append(f"levels with fewer than {FEW} patients: {some(rare)}")
+        found.append(
+            f"levels with fewer than {FEW} patients: {some(rare)}: the model and its page name "
+            "them; merge them by map, or leave them out and say by unlisted what they mean"
+        )
+    if patients.centre is not None:
+        centres, sizes = np.unique(patients.centre[patients.centre != ""], return_counts=True)
+        if small := int((sizes < FEW).sum()):
+            found.append(
+                f"fewer than {FEW} patients are in {small} of the {len(centres)} centres of column "
+                f"'{patients.study.centre}', which the model names; merge them in the table"
+            )
     empty = [row.name for row in summaries if row.missing > 0.5]
     if empty:
         found.append(f"more than half of the values are missing: {some(empty)}")

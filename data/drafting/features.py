@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from accomplice.data.arrays import Array, Bools
+from accomplice.data.cells.few_patients import LEAST, merged_into_neighbours
 from accomplice.data.drafting.infer import MIXED, Hints, Inferred, ask_words, infer
 from accomplice.data.drafting.leaks import find_copies, find_label_leaks, find_leaks
 from accomplice.data.drafting.names import ENSEMBL, resolve_names
@@ -123,6 +125,9 @@ def choose(
             if inferred.startswith(MIXED):
                 chosen.asked += ask_words(cells, column, hints)
             continue
+        # The treatment is an option at levels of the stage, each of which must then be a level.
+        if inferred.ordinal is not None and not (treatment and inferred.ordinal.stage):
+            inferred = _without_rare_levels(column, inferred)
         chosen.found[column] = inferred
         remarks += inferred.remarks
         chosen.asked += inferred.asked
@@ -142,6 +147,24 @@ def choose(
     chosen.drop(_second_columns(chosen))
     chosen.modalities = _modalities(chosen, panel)
     return chosen
+
+
+def _without_rare_levels(name: str, inferred: Inferred) -> Inferred:
+    """Return an ordinal whose levels of few patients are read as their neighbours."""
+    whole = inferred.ordinal.levels if inferred.ordinal is not None else []
+    codes = inferred.codes[~np.isnan(inferred.codes)].astype(int)
+    sizes = dict(zip(whole, np.bincount(codes, minlength=len(whole)).tolist(), strict=True))
+    levels, spelt = inferred.spec["levels"], inferred.spec.get("map", {})
+    into = merged_into_neighbours(sizes, levels)
+    if not into:
+        return inferred
+    spec = inferred.spec | {"levels": [level for level in levels if level not in into]}
+    spec["map"] = {text: into.get(level, level) for text, level in spelt.items()} | into
+    read = ", ".join(
+        f"{level} ({sizes[level]} cells) is read as {end}" for level, end in into.items()
+    )
+    remark = f"{name}: {read}: fewer than {LEAST} patients have it"
+    return replace(inferred, spec=spec, remarks=(*inferred.remarks, remark))
 
 
 def _named(hints: Hints, names: Mapping[str, str], frame: pd.DataFrame) -> Hints:

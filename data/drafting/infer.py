@@ -14,12 +14,12 @@ from accomplice.data.arrays import Array
 from accomplice.data.cells.dates import is_date
 from accomplice.data.cells.missing import MISSING
 from accomplice.data.cells.numbers import NumberColumn, NumberFormat, number_column
+from accomplice.data.cells.text_column import TextColumn
 from accomplice.data.drafting.decimal_marks import fractions_of, in_threes
 from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.drafting.levels import (
     CONSTANT,
     LevelledFeature,
-    TextColumn,
     code_remark,
     fill,
     known_code,

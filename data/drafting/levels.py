@@ -6,16 +6,18 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.data.arrays import Array
+from accomplice.data.cells.few_patients import LEAST, merged_into_other
 from accomplice.data.cells.missing import NO_NUMBERS, word_of
+from accomplice.data.cells.text_column import NONE, TextColumn
 from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.errors import some
 from accomplice.data.panels.panel import Ordinal, Panel, folded, key_of
+from accomplice.data.study_parts import UNLISTED_MISSING
 
 #: Least share of the patients with a value in a column that can be a feature.
 LEAST_FILLED = 0.05
@@ -28,6 +30,8 @@ SPARSE = "fewer than 5 % of the patients have a value"
 CONSTANT = "the same value for every patient"
 #: Reason: the column is free text or an identifier.
 UNIQUE = "another text for nearly every patient"
+#: Reason: no level has as many patients as a level needs.
+FEW_EACH = f"fewer than {LEAST} patients at each level"
 #: Least share of the known cells that belong to an ordered code, for a column to be ordinal.
 LEAST_ORDERED = 0.8
 #: Most distinct texts outside the ordered code in an ordinal column, codes for unknown aside.
@@ -45,61 +49,6 @@ _RANGE = re.compile(
     r"(?:[<>≤≥]=?|under|over|unter|über)?\s*\d+([.,]\d+)?(?P<to>\s*(-|–|to|bis)\s*[<≤]?\d+([.,]\d+)?)?"
     r"\s*\+?\s*(years?|yrs?|y|jahre|mm|cm|%)?"
 )
-#: A word that can be a level, as in "no treatment", or mean missing; in lower case.
-NONE = "none"
-
-
-@dataclass(frozen=True)
-class TextColumn:
-    """A column of texts: its distinct texts, and one of them for each cell."""
-
-    name: str
-    codes: Ints
-    """(n,) position of each cell's text in ``texts``; -1 where the cell is blank."""
-    texts: list[str]
-    """The distinct texts."""
-    words: Collection[str]
-    """Texts that mean missing, in lower case."""
-    forced: bool = False
-    """Whether an option says that the texts are levels."""
-
-    @cached_property
-    def missing(self) -> list[bool]:
-        """Whether each text means missing: not ``-`` beside ``+``, nor ``none`` if ``forced``."""
-        found = [text.lower() in self.words for text in self.texts]
-        signed = any(text in ("+", "pos", "positive") for text in map(str.lower, self.texts))
-        for i, text in enumerate(self.texts):
-            if (text == "-" and signed) or (text.lower() == NONE and self.forced):
-                found[i] = False
-        return found
-
-    @cached_property
-    def empty(self) -> Bools:
-        """(n,) whether a cell is missing."""
-        return np.array([*self.missing, True])[self.codes]
-
-    @cached_property
-    def counts(self) -> Counter[str]:
-        """Text that is not missing -> number of its cells."""
-        found: Counter[str] = Counter()
-        for code, count in zip(
-            *np.unique(self.codes[~self.empty], return_counts=True), strict=True
-        ):
-            found[self.texts[int(code)]] += int(count)
-        return found
-
-    @cached_property
-    def none(self) -> str | None:
-        """The text ``None`` in the column's spelling; None if it does not occur."""
-        return next((text for text in self.texts if text.lower() == NONE), None)
-
-    def coded(self, meaning: Mapping[str, float]) -> Array:
-        """Return the number of each cell (n,), NaN where its text has none.
-
-        Args:
-            meaning: text -> number.
-        """
-        return np.array([*(meaning.get(text, np.nan) for text in self.texts), np.nan])[self.codes]
 
 
 @dataclass(frozen=True)
@@ -145,12 +94,14 @@ def known_code(column: TextColumn, panel: Panel) -> LevelledFeature | str | None
         known = dict(column.counts)
         odd = sorted(text for text in known if text not in meaning)
         meaning |= dict.fromkeys(odd)
+        hidden = {text for text in odd if not _is_quoted(text)}
         occur = {level for level in meaning.values() if level is not None}
         levels = [lv for lv in ordinal.levels if lv in occur or lv not in ordinal.rare]
         spec: dict[str, Any] = {"kind": "ordinal", "levels": levels}
-        spellings = {text: meaning[text] for text in sorted(meaning) if text != meaning[text]}
-        if spellings:
-            spec["map"] = spellings
+        spelt = {text: meaning[text] for text in sorted({*meaning} - hidden)}
+        spelt = {text: level for text, level in spelt.items() if text != level}
+        spec |= {"map": spelt} if spelt else {}
+        spec |= {"unlisted": UNLISTED_MISSING} if hidden else {}
         # By the whole code's levels, so that two columns of one code can be compared.
         index = {level: float(i) for i, level in enumerate(ordinal.levels)}
         values = column.coded({t: index[lv] for t, lv in meaning.items() if lv is not None})
@@ -241,19 +192,29 @@ def levels_of(column: TextColumn, panel: Panel, most: int) -> LevelledFeature | 
         return UNIQUE
     if len(levels) > most or len(levels) > max(2, 0.5 * filled):
         return f"too many levels for a category: {len(levels)}"
+    sizes = _by_level(counts, meaning)
+    other, few = merged_into_other(sizes)
+    levels = sorted({*levels} - few | ({other} if few else set()))
+    if len(levels) < 2:
+        return FEW_EACH
     spec: dict[str, Any] = {"kind": "category", "levels": levels}
     others: dict[str, str | None] = dict.fromkeys(sorted(unknown))
-    others |= {text: level for text, level in sorted(meaning.items()) if text != level}
+    # The texts of few patients are not listed: a text that one patient has may tell who it is.
+    listed = {text: level for text, level in meaning.items() if level not in few}
+    others |= {text: level for text, level in sorted(listed.items()) if text != level}
     if unknown:
         remarks = (*remarks, code_remark(column.name, sorted(unknown), sum(unknown.values())))
-    remarks = (*remarks, *_doubts(column.name, _by_level(counts, meaning), panel))
+    remarks = (*remarks, *_doubts(column.name, sizes, panel, other if few else None))
+    meaning = {text: other if level in few else level for text, level in meaning.items()}
     if others:
         spec["map"] = others
+    if few:
+        spec["unlisted"] = other
     index = {level: float(i) for i, level in enumerate(levels)}
     values = column.coded({text: index[level] for text, level in meaning.items()})
     if column.none is not None:
         remarks = (*remarks, f"{column.name}: '{column.none}' is taken for a level")
-    remarks = (*remarks, *_kept_codes(column, counts), *_ranges(column.name, levels))
+    remarks = (*remarks, *_kept_codes(column, counts), *_ranges(column.name, {*levels} - {other}))
     unsure = sorted(t for t in counts if word_of(t) in NO_NUMBERS and t.lower() != NONE)
     if unsure and not column.forced:
         remarks = (
@@ -272,11 +233,14 @@ def code_remark(name: str, codes: Collection[str], cells: int) -> str:
     )
 
 
+def _is_quoted(text: str) -> bool:
+    """Whether a text is too short for a name, and has too few digits for an identifier."""
+    return len(text) <= LONGEST_QUOTED and not re.search(r"\d\D*\d\D*\d\D*", text)
+
+
 def _quoted(texts: Collection[str]) -> str:
     """Return quoted texts for a note, without those that can be a name or an identifier."""
-    shown = sorted(
-        t for t in texts if len(t) <= LONGEST_QUOTED and not re.search(r"\d\D*\d\D*\d\D*", t)
-    )
+    shown = sorted(filter(_is_quoted, texts))
     hidden = f"{len(texts) - len(shown)} texts that are not shown"
     return some(shown) + (f"{' and ' if shown else ''}{hidden}" if len(shown) < len(texts) else "")
 
@@ -321,20 +285,26 @@ def _by_level(counts: Mapping[str, int], meaning: Mapping[str, str]) -> Counter[
     return found
 
 
-def _doubts(name: str, counts: Counter[str], panel: Panel) -> list[str]:
-    """Return remarks on rare levels, and on the few levels outside an otherwise ordered code."""
+def _doubts(name: str, counts: Counter[str], panel: Panel, other: str | None) -> list[str]:
+    """Return remarks on rare levels, and on the few levels outside an otherwise ordered code.
+
+    Args:
+        name: the column's name.
+        counts: level -> number of its cells.
+        panel: known ordered codes.
+        other: level into which levels of few patients are merged; None if there are none.
+    """
     found = []
-    few = FEW_CELLS * counts.total()
     words = any(_WORD.match(text) for text in counts)
-    numbers = {t for t in counts if words and not _WORD.match(t)}
-    odd = [t for t, n in counts.items() if n < 3 and (n <= few or t in numbers)]
-    odd += [t for t in numbers if 3 <= counts[t] <= few]
-    if odd and len(counts) > 2:
-        cells = sum(counts[text] for text in odd)
-        found.append(
-            f"{name}: {_quoted(odd)} ({cells} cells) is a level of few patients; correct it, or "
-            "map it, if it is none"
-        )
+    numbers = {t for t, n in counts.items() if words and not _WORD.match(t) and n >= LEAST}
+    merged = [t for t, n in counts.items() if n < LEAST and t != other] if other else []
+    odd = [t for t in numbers if counts[t] <= FEW_CELLS * counts.total()] if len(counts) > 2 else []
+    for texts, said in ((merged, f", read as '{other}'; correct"), (odd, "; correct")):
+        if texts:
+            found.append(
+                f"{name}: {_quoted(texts)} ({sum(counts[text] for text in texts)} cells) is a "
+                f"level of few patients{said} it, or map it, if it is none"
+            )
     for ordinal in panel.ordinals:
         known = {t: level for t in counts if (level := ordinal.meaning(t, "")) is not None}
         fits, needs = sum(counts[text] for text in known), ordinal.needs or ""

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from accomplice.data.escaping import printable
+
 #: Section of the file -> the comment above it.
 COMMENTS = {
     "name": "Drafted by `accomplice data init`: read it through, correct it, then train.",
@@ -40,7 +42,7 @@ def render(study: Mapping[str, Any]) -> str:
             allow_unicode=True,
             width=100,
         )
-        blocks.append(f"# {COMMENTS[key]}\n{text}")
+        blocks.append(f"# {COMMENTS[key]}\n{printable(text, lines=True)}")
     return "\n".join(blocks)
 
 
@@ -66,10 +68,12 @@ _Dumper.add_representer(
     _Row, lambda d, v: d.represent_sequence("tag:yaml.org,2002:seq", v, flow_style=True)
 )
 
-# YAML reads the control character "next line" as a line break unless it is quoted and escaped.
+# Control characters and those that change the direction of text are escaped, which needs quotes.
 _Dumper.add_representer(
     str,
-    lambda d, v: d.represent_scalar("tag:yaml.org,2002:str", v, style='"' if "\x85" in v else None),
+    lambda d, v: d.represent_scalar(
+        "tag:yaml.org,2002:str", v, style='"' if printable(v, lines=True) != v else None
+    ),
 )
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 from accomplice.data.cells.keys import has_key, keys_of
 from accomplice.data.coding import NOT_A_NUMBER, UNKNOWN_LEVEL
 from accomplice.data.errors import InputError, some
+from accomplice.data.escaping import printable
 from accomplice.data.panels.panel import key_of, load_panel
 from accomplice.data.study import Study
 
@@ -157,7 +158,7 @@ def keys_for(parts: Iterable[pd.DataFrame], study: Study) -> dict[str, str]:
         if key not in map(key_of, (name, source, feature.label or "")):
             # The text before the colon can be a patient's, so that it is not shown.
             note = "its cells begin with another name than the feature's, as which they are read"
-            log.warning("note: column '%s': %s: '%s'", source, note, name)
+            log.warning("%s", printable(f"note: column '{source}': {note}: '{name}'"))
     return keys
 
 

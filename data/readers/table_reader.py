@@ -48,7 +48,7 @@ from accomplice.data.readers.tables import (
     with_clean_names,
     with_index,
 )
-from accomplice.data.readers.text import Text, refuse_empty
+from accomplice.data.readers.text import Text, refuse_empty, unquoted
 
 #: Bytes read at once while the columns' types are found; more for tables of 2000 columns or more.
 SURVEYED = 1 << 22
@@ -213,7 +213,7 @@ def _text(text: Text, text_columns: Sequence[str]) -> Stream:
             reader = pd.read_csv(file, **text.options(read), nrows=rows.count, chunksize=n)
             while (frame := _next(text.path, reader)) is not None:
                 with readable(text.path):
-                    yield in_column_types(frame)
+                    yield in_column_types(unquoted(frame, text_columns))
 
     def in_column_types(frame: pd.DataFrame) -> pd.DataFrame:
         converted = {

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import printable
 from accomplice.data.readers.contents import refuse_others
 from accomplice.data.readers.layout import NotATableError, clean_name, refuse_twice
 from accomplice.data.readers.reader import PLAIN, Reading
@@ -79,7 +80,7 @@ def note(path: Path, notes: Sequence[str]) -> None:
         notes: one line each.
     """
     for text in notes:
-        log.warning("note: %s: %s", path, text)
+        log.warning("%s", printable(f"note: {path}: {text}"))
 
 
 def text_of(path: Path, fewest: int, reading: Reading) -> Text:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -13,6 +13,7 @@ import pandas as pd
 from accomplice.data.cells.exact_numbers import EXACTLY
 from accomplice.data.cells.missing import DOUBTFUL, MISSING, word_of
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import unquote_cells
 from accomplice.data.readers.column_types import is_text, spellings, without_missing_words
 from accomplice.data.readers.contents import Contents, contents_of, in_memory
 from accomplice.data.readers.layout import BLANKS, SAMPLED, Layout, layout_of, split_blanks
@@ -189,7 +190,7 @@ class Text:
             types: column -> type; pandas finds the types of other columns.
         """
         frame: pd.DataFrame = pd.read_csv(io.BytesIO(rows), **self.options(types))
-        return frame
+        return unquoted(frame, [name for name, kind in types.items() if kind is str])
 
     def without_missing_words(
         self, frame: pd.DataFrame, text_columns: Sequence[str], changed: set[str] | None = None
@@ -210,6 +211,17 @@ class Text:
         if changed is not None:
             changed.update(fresh)
         return frame.assign(**fresh) if fresh else frame
+
+
+def unquoted(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """Return a frame whose identifiers have lost the quote that ``escaping.quote_cells`` gives.
+
+    Args:
+        frame: all rows of a text table, or some.
+        names: columns of identifiers; those that the frame lacks are passed over.
+    """
+    known = [name for name in names if name in frame and frame[name].str.startswith("'").any()]
+    return frame.assign(**{name: unquote_cells(frame[name]) for name in known})
 
 
 def refuse_empty(path: Path, rows: int) -> None:

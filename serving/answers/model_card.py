@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from accomplice.data.escaping import markdown
 from accomplice.data.study import Study
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.answers.training_values import training_values
@@ -136,7 +137,8 @@ def card(bundle: Bundle) -> str:
         "simulated patients: it says nothing about real ones" if study.synthetic else "patients"
     )
     count = provenance.get("patients")
-    lines = [f"# {study.name}", "", study.description or "A multimodal model of survival.", ""]
+    described = markdown(study.description or "A multimodal model of survival.")
+    lines = [f"# {study.name}", "", described, ""]
     lines += [f"Trained on {'' if count is None else f'{count} '}{trained}.", ""]
     for name, score in main_scores(bundle.metrics).items():
         if None not in score.values():

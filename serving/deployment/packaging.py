@@ -22,7 +22,7 @@ from accomplice.serving.deployment.container import LOCK, base_image, copy_file,
 from accomplice.serving.deployment.origin import ORIGIN_FILE
 from accomplice.serving.deployment.server import BENTO, ROOT, ServerError, quiet_environment
 from accomplice.serving.deployment.signatures import sign
-from accomplice.training.models.manifest import MANIFEST, Content
+from accomplice.training.models.manifest import MANIFEST, Content, without_sketch
 
 #: Module of the packed service.
 SERVICE = "accomplice.serving.service"
@@ -86,7 +86,8 @@ def package(
 ) -> Packaged:
     """Pack a bundle as a Bento, unless the same one is packed already.
 
-    Only the bundle's own files are packed, as data, and with them code of this package.
+    Only the bundle's own files are packed, as data, and with them code of this package. The sketch
+    of the training patients in a bundle of an earlier version is left out.
 
     Args:
         bundle: content of the bundle.
@@ -102,7 +103,8 @@ def package(
         PackageNotFoundError: a package of ``REQUIRED`` is not installed.
         ServerError: BentoML could not build the Bento.
     """
-    base, study = base_image(base), bundle.manifest["study"]
+    base, bundle = base_image(base), without_sketch(bundle)
+    study = bundle.manifest["study"]
     name = bento_name(name or f"accomplice-{study}")
     sources, pins = (*source_files(), *data_files()), pinned()
     code = _digest_of_code(sources, (*pins, origin, LOCK.read_text()))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
+from accomplice.data.escaping import printable
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Feature, Treatment
 from accomplice.serving.answers.training_values import TrainingValues, training_values
@@ -140,7 +141,7 @@ def form_of(bundle: Bundle) -> Form:
 
 def label_of(name: str) -> str:
     """Return a label made from a name: 'T stage' for ``t_stage``, 'IL1R1' for ``IL1R1``."""
-    words = name.replace("_", " ").strip() or name
+    words = printable(name.replace("_", " ").strip() or name)
     return words[0].upper() + words[1:]
 
 
@@ -152,8 +153,8 @@ def _field(
         id=f"f{position}",
         key=feature.column or name,
         name=name,
-        label=feature.label or label_of(name),
-        unit=feature.unit or "",
+        label=printable(feature.label or "") or label_of(name),
+        unit=printable(feature.unit or ""),
         help=_help(feature, span),
         levels=levels,
         example=_example(position, known),
@@ -273,7 +274,7 @@ def _config(bundle: Bundle) -> dict[str, Any]:
         "responses": [
             {
                 "name": name,
-                "label": endpoint.label or name.replace("_", " "),
+                "label": printable(endpoint.label or name.replace("_", " ")),
                 "rate": bundle.rates(None).get(name),
                 "verdict": (bundle.metrics.get("responses", {}).get(name) or {}).get("verdict"),
             }
@@ -290,7 +291,7 @@ def _config(bundle: Bundle) -> dict[str, Any]:
         config["treatment"] = {
             "key": treatment.column,
             "name": name,
-            "label": treatment.label,
+            "label": printable(treatment.label),
             "with": _first_level(treatment.treated, levels),
             "without": _first_level(treatment.untreated, levels),
         }

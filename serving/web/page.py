@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from accomplice.data.escaping import printable
 from accomplice.serving.requests.schemas import RESEARCH, SYNTHETIC
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.filters["printable"] = printable
         self._frame = self._render("page.html.j2", files=f"files/{self.digest}")
         self._docs = self._render("docs.html.j2", files=f"app/files/{self.digest}")
         self.app = Starlette(

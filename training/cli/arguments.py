@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import shutil
-import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -16,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from accomplice.data.errors import nearest
+from accomplice.data.escaping import say
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 def stop(context: Any, message: str) -> NoReturn:
     """Print a usage error as one line on stderr, and exit with 2."""
     line = f"{message} (see {context.command_path} --help)"
-    print(f"accomplice: {' '.join(line.split())}", file=sys.stderr)
+    say(f"accomplice: {' '.join(line.split())}", error=True)
     raise SystemExit(2)
 
 

@@ -13,6 +13,7 @@ import typer
 
 from accomplice.data.cells.rounding import month_text
 from accomplice.data.errors import InputError, some
+from accomplice.data.escaping import say
 from accomplice.data.files import GENERATOR, check_file, write_text
 from accomplice.training.cli.arguments import MODEL_HELP, JudgedOn, option
 from accomplice.training.cli.preparation import ctrl_c_heeded
@@ -87,15 +88,15 @@ def compare(
         own = contest.predict(first, cohort, judged_on, study)
     for letter, other in zip(LETTERS, others, strict=False):
         for line in _introduce({"A": first, letter: other}):
-            print(line)
+            say(line)
         if other not in fresh:
-            print(f"verdict: A and {letter} are the same model (digest {first.digest[:SHORT]})\n")
+            say(f"verdict: A and {letter} are the same model (digest {first.digest[:SHORT]})", "")
             found.append({"model": other.name, "verdict": "the same model"})
             continue
         theirs = contest.predict(other, cohort, judged_on, study)
         made = judge_both(own.predicted, theirs.predicted)
-        print(f"  A judged {own.how}")
-        print(f"  {letter} judged {theirs.how}")
+        say(f"  A judged {own.how}")
+        say(f"  {letter} judged {theirs.how}")
         Console().print(_table(made, letter))
         seen = [name for name, each in (("A", own), (letter, theirs)) if each.seen]
         verdict = made.verdict("A", letter)
@@ -104,19 +105,19 @@ def compare(
                 f"none: {' and '.join(seen)} was fitted to outcomes of these patients; name others "
                 "by --study, or run it where the run that made the model was logged"
             )
-        print(f"verdict: {verdict}\n")
+        say(f"verdict: {verdict}", "")
         found.append({"model": other.name, "verdict": verdict, **made.to_json()})
         found[-1] |= {"judged": [own.how, theirs.how]}
         differing = contest.different_settings(first, other)
         found[-1]["settings"] = {key: list(two) for key, two in differing.items()}
     if any(each.bundle.study.synthetic for each in contenders):
-        print(SYNTHETIC)
+        say(SYNTHETIC)
     if figures is not None:
         write_text(
             figures, json.dumps(GENERATOR | record | {"against_first": found}, indent=2) + "\n"
         )
         say_replaced([figures] if replaced else [])
-        print(f"wrote {figures}")
+        say(f"wrote {figures}")
 
 
 def _introduce(models: Mapping[str, Contender]) -> Iterator[str]:

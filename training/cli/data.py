@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from accomplice.data.escaping import say
 from accomplice.data.files import check_study_place, write_text
 from accomplice.training.cli.arguments import Study, count, integer, one_of, option
 from accomplice.training.cli.terminal import quoted, say_replaced
@@ -154,8 +155,8 @@ def init(
     write_text(out, render_study(draft))
     say_replaced([out] if replaced else [])
     for line in draft.notes:
-        print(f"note: {line}")
-    print(f"wrote {out}; look it over, then: accomplice data check {quoted(out)}")
+        say(f"note: {line}")
+    say(f"wrote {out}; look it over, then: accomplice data check {quoted(out)}")
 
 
 def _listed(names: str | None) -> tuple[str, ...]:
@@ -174,7 +175,7 @@ def check(study: Study) -> None:
     from accomplice.training.estimators.censoring import on_follow_up
 
     render(check_study(study, on_follow_up), Console())
-    print(f"next: accomplice train {quoted(study)}")
+    say(f"next: accomplice train {quoted(study)}")
 
 
 def synth(
@@ -201,5 +202,5 @@ def synth(
     replaced = check_folder(out, truth=truth, force=force)
     study = synthesise(out, n, variant, seed, truth=truth)
     say_replaced(replaced)
-    print(f"wrote {study} ({SYNTHETIC})")
-    print(f"next: accomplice train {quoted(study)}")
+    say(f"wrote {study} ({SYNTHETIC})")
+    say(f"next: accomplice train {quoted(study)}")

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from accomplice.data.escaping import say
 from accomplice.training.cli.terminal import relative, say_cohort, say_result, shown_search
 
 
@@ -101,32 +102,32 @@ def demo(
     source = find_source(f"models:/{logged.model_name}{named}")
     origin = origin_json(source.run_id, source.version)
     packed = package(find_bundle(source.model), store.bentos, origin=origin)
-    print(f"bento    {packed.tag}")
-    print(f"folder   {relative(packed.path)}")
+    say(f"bento    {packed.tag}")
+    say(f"folder   {relative(packed.path)}")
 
     title("4  ask the packaged service for one patient, over HTTP")
     port = free_port()
     argv, environment = serve_command(packed.path, port)
     body = {"patient": PATIENT, "times": [12, 36, 60]}
     with running(argv, environment, port) as url:
-        print(f"POST {url}/predict")
-        print(json.dumps(body))
+        say(f"POST {url}/predict")
+        say(json.dumps(body))
         answer = ask(f"{url}/predict", body)
     answer["curve"] = [*answer["curve"][:2], "..."]
-    print(json.dumps(answer, indent=2))
+    say(*json.dumps(answer, indent=2).splitlines())
 
     title(f"done in {time.monotonic() - began:.0f} s; {SYNTHETIC}")
-    print("look at the runs:      accomplice ui, which serves")
+    say("look at the runs:      accomplice ui, which serves")
     for line in links(5000):
-        print(f"  {line}")
-    print(f"serve it yourself:     accomplice serve {relative(packed.path)}")
-    print(f"the bundle:            {relative(path)}")
-    print("your own cohort:       accomplice data init cohort.csv --time T --event E")
+        say(f"  {line}")
+    say(f"serve it yourself:     accomplice serve {relative(packed.path)}")
+    say(f"the bundle:            {relative(path)}")
+    say("your own cohort:       accomplice data init cohort.csv --time T --event E")
 
 
 def title(text: str) -> None:
     """Print a heading."""
-    print(f"\n== {text}", flush=True)
+    say("", f"== {text}", flush=True)
 
 
 def ask(url: str, body: Mapping[str, object]) -> dict[str, list[object]]:

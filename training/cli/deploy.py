@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import say
 from accomplice.training.cli.arguments import MODEL_HELP, Model, count, option, port, seconds
 from accomplice.training.cli.terminal import quoted, relative
 
@@ -79,18 +79,18 @@ def package(
         origin = origin_json(source.run_id, source.version)
         packed = pack(bundle, store, name, origin, sign, base)
     except ServerError as error:
-        print(f"accomplice: {error}", file=sys.stderr)
+        say(f"accomplice: {error}", error=True)
         return 1
-    print(f"bento    {packed.tag}")
-    print(f"folder   {relative(packed.path)}")
+    say(f"bento    {packed.tag}")
+    say(f"folder   {relative(packed.path)}")
     if packed.archive is not None:
-        print(f"archive  {relative(packed.archive)}")
-    print(f"image    {relative(packed.context)}, to be built where there is a container engine:")
+        say(f"archive  {relative(packed.archive)}")
+    say(f"image    {relative(packed.context)}, to be built where there is a container engine:")
     for command in commands(packed.tag, str(relative(packed.context))):
-        print(f"         {command}")
-    print(f"next     accomplice serve {quoted(packed.path)}")
+        say(f"         {command}")
+    say(f"next     accomplice serve {quoted(packed.path)}")
     home = f"BENTOML_HOME={relative(store)} bentoml"
-    print(f"all      {home} list; {home} delete TAG removes one")
+    say(f"all      {home} list; {home} delete TAG removes one")
     return 0
 
 
@@ -180,7 +180,7 @@ def serve(
         else:
             serve_signed(Path(model), at, access, trust)
     except ServerError as error:
-        print(f"accomplice: {error}", file=sys.stderr)
+        say(f"accomplice: {error}", error=True)
         return 1
     return 0
 
@@ -292,19 +292,19 @@ def token(
     now = datetime.now(UTC)
     if name is not None:
         made = add_token(tokens, name, None if expires is None else read_moment(expires, now))
-        print(made)
-        print(
+        say(made)
+        say(
             f"accomplice: shown this once; {tokens} keeps its hash, and serve --tokens reads it",
-            file=sys.stderr,
+            error=True,
         )
     elif revoke is not None:
         left = revoke_token(tokens, revoke)
-        print(f"revoked {revoke}; {left} left: a running server refuses it within 5 seconds")
+        say(f"revoked {revoke}; {left} left: a running server refuses it within 5 seconds")
     else:
         for each in list_tokens(tokens):
             until = "" if each.expires is None else f"until {each.expires:%Y-%m-%d %H:%M} UTC"
             state = until if each.valid(now) else f"expired: {until}"
-            print(f"{each.name:<24}{state or 'does not expire'}")
+            say(f"{each.name:<24}{state or 'does not expire'}")
 
 
 def ui(

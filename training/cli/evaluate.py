@@ -11,6 +11,7 @@ import typer
 
 from accomplice.data.cells.rounding import month_text
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import say
 from accomplice.data.files import check_beside
 from accomplice.training.cli.arguments import Force, Model, Pair, count, natural, option, pair
 from accomplice.training.cli.preparation import ctrl_c_heeded, inputs_of
@@ -97,6 +98,7 @@ def evaluate(
         from accomplice.training.bundle import Bundle
         from accomplice.training.models.manifest import check_place, readable
         from accomplice.training.tracking.external_validation import log_validation
+        from accomplice.training.tracking.sketches import find_sketch
         from accomplice.training.tracking.store import find_bundle, open_store
         from accomplice.training.validation.external import choose_endpoint, refuse_seen
         from accomplice.training.validation.validation import trained_figures, validate
@@ -117,10 +119,12 @@ def evaluate(
         with readable(content.path):
             config = config_of(bundle, seed, bootstraps)
             trained_figures(bundle, own)
-        mapped = named_features(pairs or [])
+        mapped, sketch = named_features(pairs or []), find_sketch(bundle)
     say_cohort(cohort)
     with shown("evaluate") as tick:
-        found = validate(bundle, own, cohort, config, mapped, update=recalibrate, tick=tick)
+        found = validate(
+            *(bundle, own, cohort, config, mapped), sketch=sketch, update=recalibrate, tick=tick
+        )
     logged = log_validation(
         *(open_store(), found, config),
         model=model,
@@ -129,15 +133,15 @@ def evaluate(
         out_model=out_model,
     )
     say_replaced(replaced)
-    say(found)
+    say_validation(found)
     say_files(out)
     if logged.bundle is not None:
-        print(f"bundle   {relative(logged.bundle)}")
-    print(f"run      {logged.run_id}")
+        say(f"bundle   {relative(logged.bundle)}")
+    say(f"run      {logged.run_id}")
     if logged.bundle is not None:
-        print(f"next     accomplice predict {quoted(logged.bundle)} TABLE --out predictions.csv")
+        say(f"next     accomplice predict {quoted(logged.bundle)} TABLE --out predictions.csv")
     elif verdicts(found)["calibration"].tone == "alarm" and found.overlap.status != "fired":
-        print(f"next     accomplice evaluate {shlex.quote(model)} {quoted(study)} --recalibrate")
+        say(f"next     accomplice evaluate {shlex.quote(model)} {quoted(study)} --recalibrate")
 
 
 def config_of(bundle: Bundle, seed: int | None, bootstraps: int | None) -> Config:
@@ -168,7 +172,7 @@ def named_features(pairs: list[Pair]) -> dict[str, str]:
     return dict(pairs)
 
 
-def say(found: Validation) -> None:
+def say_validation(found: Validation) -> None:
     """Print doubts about the cohort, its scores beside those of the training run, and verdicts."""
     from accomplice.training.metrics.table import deciding, label
     from accomplice.training.models.predictions import MODEL
@@ -176,11 +180,11 @@ def say(found: Validation) -> None:
     from accomplice.training.validation.verdicts import verdicts
 
     if found.trained.synthetic and not found.cohort.study.synthetic:
-        print(f"the model was trained on {SYNTHETIC}")
+        say(f"the model was trained on {SYNTHETIC}")
     if found.overlap.status != "clear":
-        print(f"{found.overlap.sentinel}: {found.overlap.text}")
+        say(f"{found.overlap.sentinel}: {found.overlap.text}")
     for match in found.external.matching.doubtful:
-        print(f"{match.feature}: {match.how}: settle it with --map {match.feature}=…")
+        say(f"{match.feature}: {match.how}: settle it with --map {match.feature}=…")
     here, trained = found.evaluation.scores[MODEL], found.trained
     middle = found.calibration[len(MARKS) // 2]
     slope = "–" if math.isnan(trained.slope) else f"{trained.slope:.3f}"
@@ -198,15 +202,15 @@ def say(found: Validation) -> None:
         ("observed/expected", "–", f"{middle.observed_expected}{at}"),
     ]
     width = max(len(name) for name, *_ in rows) + 2
-    print(f"  {'':<{width}}{'training, out of fold':<28}{found.cohort.study.name}")
+    say(f"  {'':<{width}}{'training, out of fold':<28}{found.cohort.study.name}")
     for name, before, now in rows:
-        print(f"  {name:<{width}}{before:<28}{now}")
+        say(f"  {name:<{width}}{before:<28}{now}")
     for verdict in verdicts(found).values():
-        print(f"{verdict.label}  {verdict.text}")
+        say(f"{verdict.label}  {verdict.text}")
     for name, response in found.responses.items():
-        print(f"{name}: {response.verdict}")
+        say(f"{name}: {response.verdict}")
     for name, why in found.unjudged.items():
-        print(f"{name}: not judged: {why}")
+        say(f"{name}: not judged: {why}")
 
 
 def _written(estimate: Estimate) -> str:

@@ -13,6 +13,7 @@ import typer
 
 import accomplice
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import say
 from accomplice.training.cli import (
     compare,
     data,
@@ -69,7 +70,7 @@ def say_version(asked: bool) -> None:
         typer.Exit: ``asked`` is set.
     """
     if asked:
-        print(f"accomplice {accomplice.__version__}")
+        say(f"accomplice {accomplice.__version__}")
         raise typer.Exit
 
 
@@ -127,10 +128,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise SystemExit(done.exit_code) from None
     except InputError as error:
         # A column's name may hold a line break.
-        print(f"accomplice: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"accomplice: {' '.join(str(error).split())}", error=True)
         return 2
     except KeyboardInterrupt:
-        print("accomplice: stopped", file=sys.stderr)
+        say("accomplice: stopped", error=True)
         return 130
     except BrokenPipeError:
         # The reader of the output has closed it, as `head` does: not an error.
@@ -139,13 +140,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        print(f"accomplice: {place}{error.strerror or error}", file=sys.stderr)
+        say(f"accomplice: {place}{error.strerror or error}", error=True)
         return 1
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in STORES:
             raise
         line = str(error).partition("\n")[0]
-        print(f"accomplice: the store failed: {line} ({type(error).__name__})", file=sys.stderr)
+        say(f"accomplice: the store failed: {line} ({type(error).__name__})", error=True)
         return 1
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+from accomplice.data.escaping import say
 from accomplice.data.files import check_beside
 from accomplice.training.cli.arguments import (
     Adjustment,
@@ -98,4 +99,4 @@ def marker(
         page, run_id = report_marker(open_store(), cohort, request, config, out, tick)
     say_replaced(replaced)
     say_answers(page, out)
-    print(f"run      {run_id}")
+    say(f"run      {run_id}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import say
 from accomplice.data.files import GENERATOR, check_beside, written_beside
 from accomplice.training.cli.arguments import (
     Endpoint,
@@ -215,14 +216,14 @@ def power(
     points_at = sizes_of(scenario, setting.patients, sizes)
     if cohort is not None:
         say_cohort(cohort)
-    print("\n".join(assumptions(scenario, draws, None if cohort is None else marker)))
+    say(*assumptions(scenario, draws, None if cohort is None else marker))
     with shown("power") as tick:
         points = curve(scenario, points_at, draws, seed, tick)
         enough = needed(scenario, draws, seed, tick)
     at = next(point for point in points if point.patients == setting.patients)
     Console().print(table(points))
-    print(LEGEND)
-    print("\n".join(conclusion(at, enough)))
+    say(LEGEND)
+    say(*conclusion(at, enough))
     if out is not None:
         from accomplice.training.power.figures import power_curve
 
@@ -233,7 +234,7 @@ def power(
         with written_beside(out, json.dumps(GENERATOR | found, indent=2) + "\n") as part:
             figure.savefig(part, format=out.suffix[1:], metadata=FIGURES[out.suffix])
         say_replaced(replaced)
-        print(f"wrote {out} and {out.with_suffix('.json')}")
+        say(f"wrote {out} and {out.with_suffix('.json')}")
 
 
 def _given(context: typer.Context, name: str) -> bool:
@@ -282,9 +283,9 @@ def say_prediction(
     found = sample_size(population, parameters, expected)
     if cohort is not None:
         say_cohort(cohort)
-    print("\n".join(assumptions(population, parameters, expected, source)))
+    say(*assumptions(population, parameters, expected, source))
     Console().print(table(found))
-    print("\n".join(conclusion(found, expected, n)))
+    say(*conclusion(found, expected, n))
 
 
 def power_cohort(study: Path | None, marker: str | None, endpoint: str | None) -> Cohort | None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import say
 from accomplice.data.files import TABLES, check_file, csv_parts, same_file, written_in_parts
 from accomplice.training.cli.arguments import Model, Rate, months, option, rate
 from accomplice.training.cli.preparation import ctrl_c_heeded
@@ -109,6 +110,9 @@ def predict(
     explain: Annotated[
         Path | None, option("FILE", ".csv or .parquet: each feature's part of the risk")
     ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="leave text that a spreadsheet runs as it is")
+    ] = False,
 ) -> None:
     """Predict for the rows of a table.
 
@@ -131,6 +135,9 @@ def predict(
     workbook and a study folder are read whole. FILE appears when it is complete: after Ctrl-C or an
     error nothing is left of it. Earlier predictions are replaced, another file is refused. The
     number of flagged patients and their most frequent flags are printed at the end.
+
+    In CSV, text that a spreadsheet would run as a formula (it begins with =, +, - or @ and is no
+    number) gets a ' before it, which is taken off where accomplice reads the file; --raw leaves it.
 
     --explain writes a table of its own: patient_id, risk, base, then feature.NAME and
     modality.NAME. The base is the risk of a typical patient; base and features add up to the
@@ -160,9 +167,11 @@ def predict(
         sys.stdout.reconfigure(encoding="utf-8")  # a table for programs, whatever the console's
     with ExitStack() as opened:
         write = (
-            csv_parts(sys.stdout) if out is None else opened.enter_context(written_in_parts(out))
+            csv_parts(sys.stdout, raw=raw)
+            if out is None
+            else opened.enter_context(written_in_parts(out, raw=raw))
         )
-        add = None if explain is None else opened.enter_context(written_in_parts(explain))
+        add = None if explain is None else opened.enter_context(written_in_parts(explain, raw=raw))
         # On a terminal that shows the table itself, a bar would get between its lines.
         bar = out is not None or not sys.stdout.isatty()
         tick = opened.enter_context(shown("predict")) if bar else silent
@@ -176,13 +185,13 @@ def predict(
         refuse_unfit(bundle.study, tally.flags, tally.patients)
     say_replaced(replaced)
     if out is not None:
-        print(
+        say(
             f"wrote {out}: {tally.patients} patients, {tally.flagged} with flags; research use only"
         )
         if tally.flagged:
-            print(f"flags    {tally.most_frequent()}")
+            say(f"flags    {tally.most_frequent()}")
     if bundle.study.synthetic:
-        print(f"accomplice: this model was trained on {SYNTHETIC}", file=sys.stderr)
+        say(f"accomplice: this model was trained on {SYNTHETIC}", error=True)
 
 
 def check_outputs(inputs: Sequence[Path], out: Path | None, explain: Path | None) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 import typer
 
+from accomplice.data.escaping import say
 from accomplice.training.budget import Budget
 from accomplice.training.cli.arguments import integer, option
 from accomplice.training.cli.terminal import say_cohort
@@ -128,7 +129,7 @@ def list_settings(asked: bool) -> None:
 
     defaults = flat(Config())
     for key, meaning in known_keys().items():
-        print(f"{key}={defaults[key]}\n    {meaning}")
+        say(f"{key}={defaults[key]}", f"    {meaning}")
     raise typer.Exit
 
 

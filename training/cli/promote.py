@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import say
 from accomplice.training.cli.arguments import JudgedOn, Model, option
 from accomplice.training.cli.preparation import ctrl_c_heeded
 from accomplice.training.reports.wording import SYNTHETIC
@@ -88,18 +89,18 @@ def promote(
     if champion is not None and version == str(champion.version):
         if signature is not None:
             client.set_model_version_tag(name, version, SIGNATURE, signature)
-        print(f"models:/{name}/{version} is champion already")
+        say(f"models:/{name}/{version} is champion already")
         return 0
     decision = judge(challenger, champion, study, forced=force is not None)
     now = "there is none" if champion is None else f"now version {champion.version}"
-    print(f"{model} for models:/{name}@champion, {now}:")
+    say(f"{model} for models:/{name}@champion, {now}:")
     for line in gate.lines(decision):
-        print(f"  {line}")
+        say(f"  {line}")
     if challenger.bundle.study.synthetic:
-        print(SYNTHETIC)
+        say(SYNTHETIC)
     if not decision.passed and force is None:
         failed = len(decision.failed)
-        print(f'refused: {failed} of {len(decision.rules)} rules fail; --force "the reason"')
+        say(f'refused: {failed} of {len(decision.rules)} rules fail; --force "the reason"')
         return REFUSED
     if version is None:
         version = registry.register_bundle(store, name, challenger.bundle, challenger.folder)
@@ -109,5 +110,5 @@ def promote(
     promotion.promote(store, name, version, over, decision, force)
     how = "" if decision.passed else " by force; the reason and the failed rules are on record"
     replaced = "" if over is None else f", in place of version {over}"
-    print(f"promoted models:/{name}/{version}{replaced}{how}")
+    say(f"promoted models:/{name}/{version}{replaced}{how}")
     return 0

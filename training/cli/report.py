@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import say
 from accomplice.data.files import (
     GENERATOR,
     check_beside,
@@ -80,11 +81,11 @@ def report(
         write_text(card, about)
     say_replaced(replaced)
     if page.banner:
-        print(page.banner)
-    print(page.lead)
+        say(page.banner)
+    say(page.lead)
     say_answers(page, out)
     if card is not None:
-        print(f"card     {relative(card)}")
+        say(f"card     {relative(card)}")
 
 
 def check_card(card: Path, out: Path | None) -> bool:

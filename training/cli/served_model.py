@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import say
 from accomplice.serving.deployment.handover import HANDOVER_VARIABLE, Handover, Version
 from accomplice.serving.deployment.signatures import check_signature
 from accomplice.training.models.manifest import MANIFEST, Content
@@ -30,7 +30,7 @@ PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT
 
 def say_on_stderr(text: str) -> None:
     """Print a line on stderr."""
-    print(f"accomplice: {text}", file=sys.stderr, flush=True)
+    say(f"accomplice: {text}", error=True, flush=True)
 
 
 class Registered:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from accomplice.data.cells.rounding import month_text
 from accomplice.data.errors import counted
+from accomplice.data.escaping import say
 from accomplice.training.progress import Tick, silent
 from accomplice.training.reports.wording import SYNTHETIC
 
@@ -36,15 +36,15 @@ def say_cohort(patients: Patients) -> None:
 
     study = patients.study
     left = f"; {patients.left_out} without follow-up left out" if patients.left_out else ""
-    print(
+    say(
         f"{study.name}: {len(patients)} patients, {patients.outcomes}, "
         f"{counted(len(study.features), 'feature')} in "
         f"{counted(len(study.blocks), 'modality', 'modalities')}{left}"
     )
     for note in notes_of(patients):
-        print(f"note: {note}")
+        say(f"note: {note}")
     if study.synthetic:
-        print(SYNTHETIC)
+        say(SYNTHETIC)
 
 
 def say_result(trained: Trained, path: Path, logged: Logged) -> None:
@@ -66,30 +66,30 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
         print_scores(primary.evaluation)
     cuts = trained.bundle.provenance.get("cut_short")
     if cuts:
-        print(f"time ran out, which cut short: {'; '.join(cuts)}")
+        say(f"time ran out, which cut short: {'; '.join(cuts)}")
     if primary is not None:
         for baseline in primary.evaluation.gains:
-            print(f"the model {primary.evaluation.verdict(baseline)}")
+            say(f"the model {primary.evaluation.verdict(baseline)}")
         for said in primary.evaluation.notes:
-            print(f"not compared with a baseline: {said}")
+            say(f"not compared with a baseline: {said}")
     for line in not_predicted(trained.bundle.study):
-        print(line)
+        say(line)
     if primary is not None:
         say_treatment(trained.bundle, primary.evidence)
         for finding in primary.findings:
             if finding.status in ("fired", "caution"):
-                print(f"{finding.sentinel} {finding.status.upper()}: {finding.text}")
+                say(f"{finding.sentinel} {finding.status.upper()}: {finding.text}")
     for name, text in {**on_further(trained), **on_responses(trained)}.items():
-        print(f"{name}: {text}")
-    print(f"run      {logged.run_id}")
-    print(f"bundle   {relative(path)}")
+        say(f"{name}: {text}")
+    say(f"run      {logged.run_id}")
+    say(f"bundle   {relative(path)}")
     champion = ", champion" if logged.champion else ""
-    print(f"model    models:/{logged.model_name}/{logged.version}{champion}")
+    say(f"model    models:/{logged.model_name}/{logged.version}{champion}")
     say_standing(logged)
     times = "" if primary is None else " --times 12,36"
-    print(f"next     accomplice predict {quoted(path)} TABLE{times} --out predictions.csv")
-    print("         accomplice ui")
-    print(f"see      {address(run_page(logged.experiment_id, logged.run_id))}")
+    say(f"next     accomplice predict {quoted(path)} TABLE{times} --out predictions.csv")
+    say("         accomplice ui")
+    say(f"see      {address(run_page(logged.experiment_id, logged.run_id))}")
 
 
 def say_standing(logged: Logged) -> None:
@@ -101,12 +101,12 @@ def say_standing(logged: Logged) -> None:
         return
     promote = f"accomplice promote models:/{logged.model_name}/{logged.version}"
     if logged.decision is None:
-        print(f"         not champion; to compare it with the champion: {promote}")
+        say(f"         not champion; to compare it with the champion: {promote}")
         return
-    print("         not champion, although there is none:")
+    say("         not champion, although there is none:")
     for rule in logged.decision.failed:
-        print(f"           FAILS {rule.asks}: {rule.why}")
-    print(f'         all the same: {promote} --force "the reason"')
+        say(f"           FAILS {rule.asks}: {rule.why}")
+    say(f'         all the same: {promote} --force "the reason"')
 
 
 def say_treatment(bundle: Bundle, evidence: Evidence | None) -> None:
@@ -124,11 +124,11 @@ def say_treatment(bundle: Bundle, evidence: Evidence | None) -> None:
     if treatment is None or model is None:
         return
     if evidence is None:
-        print(f"{treatment.label}: no effect estimated: {model.no_effect}")
+        say(f"{treatment.label}: no effect estimated: {model.no_effect}")
         return
     texts = sentences(evidence)
     for key in ("hr", "alarm", "ate", "heterogeneity"):
-        print(texts[key])
+        say(texts[key])
 
 
 def say_trials(tuned: Tuned) -> None:
@@ -142,20 +142,20 @@ def say_trials(tuned: Tuned) -> None:
         line += f"; integrated Brier of the defaults {first.value:.4f}"
     if best is not None:
         line += f", of the best (trial {best.number}) {best.value:.4f}"
-    print(line)
+    say(line)
 
 
 def print_scores(evaluation: Evaluation) -> None:
     """Print a table of the models' scores."""
     from accomplice.training.metrics.table import deciding, heading
 
-    print(f"judged out of fold to {month_text(evaluation.horizon)} months, 95 % intervals:")
+    say(f"judged out of fold to {month_text(evaluation.horizon)} months, 95 % intervals:")
     heads = {metric: heading(metric) for metric in deciding()}
     rows: dict[str, Mapping[str, object]] = {"": heads}
     rows |= {name: each.figures for name, each in evaluation.scores.items()}
     for name, row in rows.items():
         cells = (f"{row[metric]!s:<{max(28, len(heads[metric]) + 2)}}" for metric in heads)
-        print(f"  {name:<{WIDTH}}{''.join(cells)}".rstrip())
+        say(f"  {name:<{WIDTH}}{''.join(cells)}".rstrip())
 
 
 def say_answers(page: Page, out: Path) -> None:
@@ -166,20 +166,20 @@ def say_answers(page: Page, out: Path) -> None:
         out: its path.
     """
     for section in page.sections:
-        print(f"{section.heading}\n  {section.verdict.label}  {section.verdict.text}")
+        say(section.heading, f"  {section.verdict.label}  {section.verdict.text}")
     say_files(out)
 
 
 def say_files(out: Path) -> None:
     """Print where a page and its numbers are."""
-    print(f"report   {relative(out)}")
-    print(f"data     {relative(out.with_suffix('.json'))}")
+    say(f"report   {relative(out)}")
+    say(f"data     {relative(out.with_suffix('.json'))}")
 
 
 def say_replaced(paths: Iterable[Path]) -> None:
     """Print on stderr the earlier files and folders that were replaced."""
     for path in paths:
-        print(f"accomplice: replaced {path}, an earlier one", file=sys.stderr)
+        say(f"accomplice: replaced {path}, an earlier one", error=True)
 
 
 def relative(path: Path) -> str:
@@ -232,15 +232,15 @@ def shown_search() -> Iterator[dict[str, Any]]:
     def resumed(study: optuna.Study) -> None:
         from accomplice.training.tune import count_judged
 
-        print(f"study    {study.study_name}: going on after {count_judged(study)} trials")
+        say(f"study    {study.study_name}: going on after {count_judged(study)} trials")
 
     def waiting(trials: int) -> None:
-        print(f"waiting for {trials} trials of other workers", file=sys.stderr)
+        say(f"waiting for {trials} trials of other workers", error=True)
 
     callbacks = {"resumed": resumed, "tuned": say_trials, "waiting": waiting}
     with shown("tune") as tick:
         try:
             yield {"tick": tick, **callbacks}
         except KeyboardInterrupt:
-            print("\nstopped; the same command resumes", file=sys.stderr)
+            say("", "stopped; the same command resumes", error=True)
             raise

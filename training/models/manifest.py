@@ -26,6 +26,8 @@ from accomplice.data.study import Study
 FORMAT = 6
 #: Name of the file that lists a bundle's files and their checksums.
 MANIFEST = "manifest.json"
+#: Key under which earlier versions kept a sketch of the training patients in ``provenance.json``.
+SKETCH = "sketch"
 #: Name of the file of a signature of the manifest, which need not exist.
 SIGNATURE = f"{MANIFEST}.sig"
 #: Name of the file of tensors.
@@ -156,13 +158,7 @@ def write_folder(
             raise InputError(
                 f"{path}: {name} has {len(raw)} bytes, at most {LARGEST[name]} are read"
             )
-    manifest = {
-        "format": FORMAT,
-        "study": study.name,
-        "synthetic": study.synthetic,
-        "files": {name: hashlib.sha256(raw).hexdigest() for name, raw in sorted(files.items())},
-    }
-    manifest["digest"] = _digest(manifest)
+    manifest = _manifest(study.name, study.synthetic, files)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.parent / f".{path.name}.part"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -290,6 +286,34 @@ def _why(error: OSError) -> str:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON")
+
+
+def without_sketch(content: Content) -> Content:
+    """Return a bundle's content without a sketch of its training patients, and so unsigned.
+
+    Content that holds none is returned as it is.
+    """
+    made = content.json("provenance.json")
+    if SKETCH not in made:
+        return content
+    kept = {name: raw for name, raw in content.files.items() if name != MANIFEST}
+    kept["provenance.json"] = to_json({key: each for key, each in made.items() if key != SKETCH})
+    manifest = _manifest(content.manifest["study"], content.manifest["synthetic"], kept)
+    files = {**kept, MANIFEST: to_json(manifest)}
+    digest = manifest.pop("digest")
+    return Content(content.path, files, manifest, digest)
+
+
+def _manifest(study: str, synthetic: bool, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return the manifest of a bundle's files, its digest included."""
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "study": study,
+        "synthetic": synthetic,
+        "files": {name: hashlib.sha256(raw).hexdigest() for name, raw in sorted(files.items())},
+    }
+    manifest["digest"] = _digest(manifest)
+    return manifest
 
 
 def to_json(data: Any) -> bytes:

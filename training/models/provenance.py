@@ -18,6 +18,8 @@ from accomplice.data.cohort import Cohort, Patients
 QUIETLY: Any = {"capture_output": True, "text": True, "check": True}
 #: Packages whose versions are recorded.
 VERSIONS = ("accomplice", "numpy", "pandas", "torch", "pytorch-lightning")
+#: Key of an updated model's provenance: identifier of the fit before all updates.
+TRAINED = "trained_fit_id"
 
 
 def provenance(
@@ -53,6 +55,11 @@ def provenance(
     made_from["endpoint_fingerprints"] = endpoint_fingerprints(patients)
     made_from["notes"] = list(notes_of(patients))
     return {"fit_id": hashlib.sha256(decided).hexdigest()[:16], **made_from}
+
+
+def trained_fit(made: Mapping[str, Any]) -> str:
+    """Return the identifier of the fit to the training patients from a bundle's provenance."""
+    return str(made.get(TRAINED, made["fit_id"]))
 
 
 def notes_of(patients: Patients) -> tuple[str, ...]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from markupsafe import Markup
+
+from accomplice.data.escaping import code, markdown
 from accomplice.data.study import Study
 from accomplice.data.study_parts import FirstOf, FromDates, SurvivalEndpoint
 from accomplice.training.bundle import Bundle
@@ -24,7 +27,7 @@ from accomplice.training.reports.section_builders import Rows
 from accomplice.training.reports.wording import RESEARCH_USE, STATED, SYNTHETIC
 
 #: Text of items that a run cannot fill in.
-PERSON = "**To be completed by a person**"
+PERSON = Markup("**To be completed by a person**")
 #: Maximum of rows in the card's tables of subgroups and of features.
 MOST = 40
 
@@ -50,7 +53,7 @@ def model_card(bundle: Bundle) -> str:
         STATED=STATED,
         outcomes=list(_outcomes(bundle.study)),
         predictors=_predictors(bundle.study),
-        settings=[(f"`{key}`", *values) for key, values in changed.items()],
+        settings=[(code(key), *values) for key, values in changed.items()],
         widened=bundle.metrics.get("protocol") == PROTOCOL,
         out_of_fold=review is None or review.protocol == OUT_OF_FOLD,
         stated=review is not None and is_stated(review),
@@ -64,32 +67,27 @@ def model_card(bundle: Bundle) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def _outcomes(study: Study) -> Iterator[str]:
-    """Yield for each endpoint a sentence on the columns and values that define it."""
+def _outcomes(study: Study) -> Iterator[Markup]:
+    """Yield for each endpoint a sentence on the columns and values that define it, in Markdown."""
     for name, e in study.endpoints.survival.items():
         horizon = f", judged to {e.horizon:g} months" if e.horizon is not None else ""
-        yield f"`{name}`: time {_time(e)} ({e.unit}), event `{e.event}`{horizon}"
+        yield Markup(f"{code(name)}: time {_time(e)} ({e.unit}), event {code(e.event)}{horizon}")
     for name, binary in study.endpoints.binary.items():
-        yield (
-            f"`{name}`: column `{binary.column}`, positive {_joined(binary.positive)}, "
-            f"negative {_joined(binary.negative)}"
+        positive, negative = (markdown(_joined(v)) for v in (binary.positive, binary.negative))
+        yield Markup(
+            f"{code(name)}: column {code(binary.column)}, positive {positive}, negative {negative}"
         )
 
 
 def _time(endpoint: SurvivalEndpoint) -> str:
-    """Return the columns of an endpoint's time, in words."""
+    """Return the columns of an endpoint's time, in words and Markdown."""
     match endpoint.time:
         case FirstOf(first_of=names):
-            return f"in the first filled of {_code(names)}"
+            return f"in the first filled of {code(*names)}"
         case FromDates(start=start, to=names):
-            return f"from `{start}` to the first filled of {_code(names)}"
+            return f"from {code(start)} to the first filled of {code(*names)}"
         case name:
-            return f"`{name}`"
-
-
-def _code(names: Iterable[str]) -> str:
-    """Return names in code marks, joined by commas."""
-    return ", ".join(f"`{name}`" for name in names)
+            return code(name)
 
 
 def _predictors(study: Study) -> Rows:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
 
+from accomplice.data.escaping import code, markdown, printable
 from accomplice.data.files import GENERATOR
 from accomplice.training.estimators.intervals import plain
 from accomplice.training.reports.wording import RESEARCH_USE
@@ -134,24 +135,32 @@ def fill(name: str, **values: Any) -> str:
     """Return the text of a template with values filled in.
 
     Args:
-        name: file name of the template. In HTML all values are escaped; in Markdown the template
-            must use the filter ``cell``.
+        name: file name of the template, for HTML or Markdown. All values but ``Markup`` are escaped
+            for it.
         values: values by their names in the template.
     """
+    in_markdown = name.endswith(".md.j2")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(("html.j2",)),
+        autoescape=True,
         undefined=StrictUndefined,
-        trim_blocks=name.endswith(".md.j2"),
-        lstrip_blocks=name.endswith(".md.j2"),
+        finalize=_for_markdown if in_markdown else _for_html,
+        trim_blocks=in_markdown,
+        lstrip_blocks=in_markdown,
     )
-    environment.filters["cell"] = markdown_cell
+    environment.filters["code"] = lambda name: code(*([name] if isinstance(name, str) else name))
     return environment.get_template(name).render(values)
 
 
-def markdown_cell(text: str) -> str:
-    """Return text for a cell of a Markdown table: one line, "|" and "<" escaped."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+def _for_html(value: Any) -> Any:
+    """Return a value of a template, made printable if it is plain text."""
+    plain_text = isinstance(value, str) and not isinstance(value, Markup)
+    return printable(value, lines=True) if plain_text else value
+
+
+def _for_markdown(value: Any) -> Any:
+    """Return a value of a template, escaped for Markdown unless it is ``Markup``."""
+    return value if isinstance(value, Markup | Undefined) else markdown(str(value))
 
 
 def inline_svg(drawing: Drawing, key: str) -> Markup:
@@ -177,6 +186,7 @@ def inline_svg(drawing: Drawing, key: str) -> Markup:
     body = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, 'DejaVu Sans', sans-serif", body)
     body = re.sub(r"#[0-9a-f]{6}\b", _coloured, body)
     body = re.sub(r"\s*\n\s*", "\n", body)
+    body = printable(body, lines=True)
     width = drawing.get_figwidth() * 96
     shape = box.group(0) if box else ""
     return Markup(
@@ -196,13 +206,16 @@ def footer(provenance: Mapping[str, object]) -> tuple[str, str]:
 
 def note(page: Page, lead: str) -> str:
     """Return a short form of a page in Markdown: title, ``lead`` and verdicts."""
-    lines = [f"**{page.title}**", "", *([f"**{page.banner}**", ""] if page.banner else [])]
-    lines += [lead, ""]
-    lines += [f"- {s.heading} **{s.verdict.label}** {s.verdict.text}" for s in page.sections]
+    title, banner = markdown(page.title), markdown(page.banner)
+    lines = [f"**{title}**", "", *([f"**{banner}**", ""] if banner else []), markdown(lead), ""]
+    for s in page.sections:
+        said = markdown(s.verdict.text)
+        lines.append(f"- {markdown(s.heading)} **{s.verdict.label}** {said}")
     return "\n".join([*lines, "", RESEARCH_USE])
 
 
 def json_text(value: Mapping[str, Any]) -> str:
     """Return the numbers of a page as the text of a JSON file; undefined ones are null."""
     content = {**GENERATOR, **plain(value)}
-    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+    return printable(text, lines=True) + "\n"

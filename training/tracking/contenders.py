@@ -27,6 +27,7 @@ from accomplice.training.leakage.cohort_overlap import shared
 from accomplice.training.models.manifest import readable
 from accomplice.training.models.predictions import Predictions
 from accomplice.training.models.survival import SurvivalModel
+from accomplice.training.tracking.sketches import find_sketch
 from accomplice.training.tracking.store import find_bundle, open_store, store_exists
 from accomplice.training.tracking.stores.moved import STUDY_FILE
 from accomplice.training.tracking.stores.recorded import DIGEST
@@ -253,5 +254,5 @@ def _suspicion(contender: Contender, cohort: Cohort) -> str:
     updates = contender.bundle.provenance.get("updates", ())
     if cohort.fingerprint() in [each.get("cohort_fingerprint") for each in updates]:
         return "; its level and slope were updated on these patients"
-    overlap = shared(contender.bundle.provenance["sketch"], cohort)
+    overlap = shared(find_sketch(contender.bundle), cohort)
     return f"; {overlap.text}" if overlap.status == "fired" else ""

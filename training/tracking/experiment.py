@@ -16,6 +16,7 @@ from accomplice.training.fitting.prepare import prepare
 from accomplice.training.progress import Tick, silent
 from accomplice.training.run import Trained, train
 from accomplice.training.tracking import runs
+from accomplice.training.tracking.sketches import log_sketch
 from accomplice.training.tracking.store import Store
 from accomplice.training.tune import Tuned, count_judged, do_nothing, open_study, study_name, tune
 
@@ -146,5 +147,6 @@ def fit_and_keep(
         folder = store.bundles / f"{bundle.study.name}-{bundle.provenance['fit_id']}"
         path = (out or folder).absolute()
         bundle.save(path, force=True)
+        log_sketch(run_id, patients)
         logged = runs.log_training(store, run_id, patients, config, trained, path, study_file)
     return trained, path, logged

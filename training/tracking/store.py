@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import say
 from accomplice.training.databases import sqlite_path, sqlite_uri, with_driver
 from accomplice.training.models.manifest import Content, read_folder
 from accomplice.training.tracking.stores.address import check_address, kind_of
@@ -152,9 +152,9 @@ def _correct_places(uri: str, path: Path) -> None:
         return
     root = path.absolute().parent
     for before in correct_places(uri, root):
-        print(
+        say(
             f"accomplice: {before} is {root} now: the places of its files were corrected",
-            file=sys.stderr,
+            error=True,
         )
 
 

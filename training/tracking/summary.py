@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from accomplice.data.cells.rounding import month_text
+from accomplice.data.escaping import markdown
 from accomplice.data.study import Study
 from accomplice.training.bundle import Bundle
 from accomplice.training.estimators.intervals import Estimate
@@ -86,13 +87,13 @@ def note(trained: Trained) -> str:
     bundle = trained.bundle
     # MLflow's tables show the first words as plain text.
     synthetic = "SYNTHETIC patients. " if bundle.study.synthetic else ""
-    lines = [f"{synthetic}{in_short(trained)}", ""]
+    lines = [f"{synthetic}{markdown(in_short(trained))}", ""]
     if trained.primary is not None:
         lines += _on_leaks(trained.primary)
         lines += _on_survival(trained.primary)
         lines += _on_treatment(bundle, trained.primary.evidence)
     others = on_further(trained) | on_responses(trained)
-    lines += [f"**{name}**: {text}\n" for name, text in others.items()]
+    lines += [f"**{markdown(name)}**: {markdown(text)}\n" for name, text in others.items()]
     lines += [f"- {line}" for line in not_predicted(bundle.study)]
     return "\n".join([*lines, "", RESEARCH_USE])
 
@@ -128,7 +129,8 @@ def alarm_tags(trained: Trained) -> dict[str, str]:
 
 def _on_leaks(judged: Judged) -> list[str]:
     """Return the texts of the leak sentinels that fired, in Markdown."""
-    text = [f"- **LEAK** ({f.sentinel}): {f.text}" for f in judged.findings if f.status == "fired"]
+    found = [finding for finding in judged.findings if finding.status == "fired"]
+    text = [f"- **LEAK** ({finding.sentinel}): {markdown(finding.text)}" for finding in found]
     return [*text, ""] if text else []
 
 
@@ -148,9 +150,9 @@ def _on_survival(judged: Judged) -> list[str]:
             for name, s in evaluation.scores.items()
         ),
         "",
-        *(f"- The model {evaluation.verdict(b)}." for b in evaluation.gains),
+        *(f"- The model {markdown(evaluation.verdict(b))}." for b in evaluation.gains),
         *(f"- {text}" for text in _on_told(evaluation)),
-        *(f"- Not compared with a baseline: {sentence}." for sentence in evaluation.notes),
+        *(f"- Not compared with a baseline: {markdown(text)}." for text in evaluation.notes),
         f"- Calibration slope at {month_text(month)} months {slope.value:.2f} ({slope.low:.2f} to "
         f"{slope.high:.2f}){''.join(others)}.",
         "",
@@ -164,7 +166,7 @@ def _on_told(evaluation: Evaluation) -> list[str]:
 
 
 def _row(name: str, cells: Iterable[str]) -> str:
-    return f"| {name} |" + "".join(f" {GAP}{cell} |" for cell in cells)
+    return f"| {markdown(name)} |" + "".join(f" {GAP}{cell} |" for cell in cells)
 
 
 def not_predicted(study: Study) -> list[str]:
@@ -186,10 +188,10 @@ def _on_treatment(bundle: Bundle, evidence: Evidence | None) -> list[str]:
     treatment, model = bundle.study.treatment, bundle.primary
     if treatment is None or model is None:
         return []
-    heading = f"**{treatment.label}**"
+    heading = f"**{markdown(treatment.label)}**"
     if evidence is None:
-        return [f"{heading}: no effect estimated: {model.no_effect}.", ""]
-    return [heading, "", *(f"- {sentence}" for sentence in sentences(evidence).values()), ""]
+        return [f"{heading}: no effect estimated: {markdown(model.no_effect)}.", ""]
+    return [heading, "", *(f"- {markdown(text)}" for text in sentences(evidence).values()), ""]
 
 
 def on_further(trained: Trained) -> dict[str, str]:

@@ -12,7 +12,7 @@ from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.evaluation.record import Finding
 from accomplice.training.evaluation.review import review
 from accomplice.training.models.predictions import MODEL
-from accomplice.training.models.provenance import git_commit
+from accomplice.training.models.provenance import TRAINED, git_commit, trained_fit
 from accomplice.training.validation.recalibration import updated
 from accomplice.training.validation.validation import Validation, after_update, external_json
 from accomplice.training.validation.verdicts import of_update
@@ -67,6 +67,7 @@ def updated_bundle(validation: Validation, digest: str, config: Config, run_id: 
     history = [*bundle.provenance.get("updates", ()), origin]
     provenance = {
         **bundle.provenance,
+        TRAINED: trained_fit(bundle.provenance),
         "fit_id": hashlib.sha256(whole.encode()).hexdigest()[:16],
         "synthetic": validation.synthetic,
         "updates": history,

@@ -142,6 +142,7 @@ def validate(
     config: Config,
     named: Mapping[str, str] | None = None,
     *,
+    sketch: Mapping[str, Any] | None = None,
     update: bool = False,
     tick: Tick = silent,
 ) -> Validation:
@@ -153,6 +154,8 @@ def validate(
         cohort: other patients, with the outcome to judge by.
         config: settings, of which seed and bootstraps are used.
         named: feature of the model -> feature of the cohort, where the user names the match.
+        sketch: sketch of the training patients, as :func:`cohort_overlap.sketch` returns it; None
+            if it is not known.
         update: whether the model is updated for this cohort, and the update checked on held-out
             patients.
         tick: progress callback.
@@ -205,7 +208,7 @@ def validate(
         responses=responses,
         unjudged=unjudged,
         repaired=repaired,
-        overlap=shared(bundle.provenance["sketch"], cohort),
+        overlap=shared(sketch, cohort),
         review=review(predicted, evaluation, external.model.ensemble, config, tick),
     )
 

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import say
 from accomplice.training.processes import HOST, check_free
 from accomplice.training.tracking.store import Store
 from accomplice.training.tracking.stores.lost import end_lost_runs
@@ -52,13 +53,13 @@ def run_ui(store: Store, port: int, *, secret: bool = True) -> None:
     """
     end_lost_runs()
     if store.is_server:
-        print("\n".join(links(port)))
+        say(*links(port))
         return
     token = make_token(secret=secret)
     with _listen(port) as listener:
-        print("\n".join(links(port, token)))
+        say(*links(port, token))
         if token:
-            print(f"programs    {TOKEN}={token} MLFLOW_TRACKING_URI=http://{HOST}:{port}")
+            say(f"programs    {TOKEN}={token} MLFLOW_TRACKING_URI=http://{HOST}:{port}")
         pages = mlflow_pages(store.tracking_uri, mlflow.get_registry_uri())
         _serve(Guard(pages, MLFLOW, token), listener)
 
@@ -82,7 +83,7 @@ def run_dashboard(storage: str, port: int, *, secret: bool = True) -> None:
     check_storage(storage)
     token = make_token(secret=secret)
     with _listen(port) as listener:
-        print(f"studies: {address('', port, token)}")
+        say(f"studies: {address('', port, token)}")
         _serve(Guard(optuna_pages(storage, folder_of(token)), OPTUNA, token), listener)
 
 
@@ -96,7 +97,7 @@ def make_token(*, secret: bool) -> str:
         InputError: ``MLFLOW_TRACKING_TOKEN`` is too short or has other characters.
     """
     if not secret:
-        print(OPEN, file=sys.stderr)
+        say(OPEN, error=True)
         return ""
     token = os.environ.get(TOKEN) or secrets.token_urlsafe(32)
     if not SECRET.fullmatch(token):

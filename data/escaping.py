@@ -1,0 +1,119 @@
+"""Text of tables and study files made safe where it is shown: console, Markdown, spreadsheet."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+
+from markupsafe import Markup
+
+#: Control characters, those that change the direction of text, and halves of characters.
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+#: Control characters with a short escape.
+_SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+#: Text that means something in Markdown. A _ or * inside a word, as in os_months, does not; a web
+#: address becomes a link.
+_MARKDOWN = re.compile(
+    r"[\\`\[\]<>|~&*]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.|(?<=\w)@(?=\w)"
+    r"|^ ?(#(?=#|\s)|[+-](?=\s|-|$)|=(?==)|\d+[.)](?=\s|$))"
+)
+#: Characters that have an entity in place of an escape, since HTML in Markdown knows no escapes.
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+#: Start of a cell that a spreadsheet runs as a formula, or of one that was quoted before.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+#: A number, which a spreadsheet reads as one.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Return a text with escapes (``\u202e``) in place of characters that act on the console.
+
+    They are control characters, and those that change the direction of text. The escapes mean the
+    same characters in JSON and in quoted YAML.
+
+    Args:
+        text: any text.
+        lines: whether line ends and tabs stay, as in a whole file.
+    """
+
+    def escaped(found: re.Match[str]) -> str:
+        character = found[0]
+        if lines and character in "\n\t":
+            return character
+        return _SHORT.get(character, f"\\u{ord(character):04x}")
+
+    return _CONTROL.sub(escaped, text)
+
+
+def say(*lines: str, error: bool = False, flush: bool = False) -> None:
+    """Print lines, each :func:`printable`.
+
+    Args:
+        lines: the lines, none of them with a line end.
+        error: whether they go to stderr.
+        flush: whether they appear at once.
+    """
+    for line in lines:
+        print(printable(line), file=sys.stderr if error else sys.stdout, flush=flush)
+
+
+def markdown(text: str) -> Markup:
+    """Return a text for Markdown that reads as itself: one line, without markup, HTML and links.
+
+    Args:
+        text: plain text; ``Markup`` is Markdown already and stays as it is.
+    """
+    if isinstance(text, Markup):
+        return text
+    line = printable(re.sub(r"\s+", " ", text))
+    return Markup(_MARKDOWN.sub(_escaped, line))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """Return an entity, or the character (of a number at the start the last) behind a backslash."""
+    text = found[0]
+    return _ENTITIES.get(text) or f"{text[:-1]}\\{text[-1]}"
+
+
+def code(*names: str) -> Markup:
+    """Return names in Markdown's code marks, joined by commas."""
+    return Markup(", ".join(map(_code, names)))
+
+
+def _code(name: str) -> str:
+    line = printable(" ".join(name.split())).replace("|", "\\|")
+    longest = max(map(len, re.findall("`+", line)), default=0)
+    pad = " " if longest else ""
+    marks = "`" * (longest + 1)
+    return f"{marks}{pad}{line}{pad}{marks}"
+
+
+def printable_cells(cells: Iterable[object]) -> list[object]:
+    """Return cells, those with text made :func:`printable`."""
+    return [printable(cell) if isinstance(cell, str) else cell for cell in cells]
+
+
+def quote_cells(cells: Iterable[object]) -> list[object]:
+    """Return cells of a CSV column, those that a spreadsheet would run behind a ``'``.
+
+    They begin with ``=``, ``+``, ``-``, ``@``, a tab or a line end, and are no numbers.
+    """
+    return [
+        f"'{cell}"
+        if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
+        else cell
+        for cell in cells
+    ]
+
+
+def unquote_cells(cells: Iterable[object]) -> list[object]:
+    """Return the cells that :func:`quote_cells` was given."""
+    return [
+        cell[1:]
+        if isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell[1:])
+        else cell
+        for cell in cells
+    ]

@@ -1,0 +1,95 @@
+"""Nobody who holds a bundle learns whether a given person was among its training patients."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from accomplice.data.cohort import build_cohort
+from accomplice.data.synthetic import draw
+from accomplice.serving.deployment import packaging
+from accomplice.training.bundle import Bundle
+from accomplice.training.leakage.cohort_overlap import sketch
+from accomplice.training.models.manifest import digest_of, without_sketch
+from tests.attacks.membership import gain, likelihoods, signals
+
+#: Numbers in the records, of which half took part.
+NUMBERS = np.random.default_rng(3).choice(10**8, 480, replace=False)
+
+
+@pytest.fixture(scope="module")
+def persons(small_cohort):
+    """480 persons with numbers in the records, members first; and their table."""
+    frames = [draw(240, seed=11).frame, draw(240, seed=12).frame]
+    frame = pd.concat(frames, ignore_index=True)
+    frame = frame.assign(patient_id=[f"K-{number}" for number in NUMBERS])
+    return build_cohort(small_cohort.study, frame), frame
+
+
+@pytest.fixture(scope="module")
+def folder(persons, quick_config, shared, tmp_path_factory):
+    """The bundle of a run on the members."""
+    from accomplice.training.run import train
+
+    members = persons[0].take(np.arange(240))
+    trained = shared("members", lambda: train(members, quick_config))
+    path = tmp_path_factory.mktemp("membership") / "bundle"
+    trained.bundle.save(path)
+    return path
+
+
+def test_the_best_guess_by_features_and_number_gains_next_to_nothing(persons, folder):
+    cohort, frame = persons
+    members = np.arange(480) < 240
+    said = signals(Bundle.load(folder), folder, cohort, frame)
+    assert gain(said, members) <= 0.05
+
+
+def test_what_the_outcome_adds_is_what_the_models_fit_gives_away(persons, folder):
+    cohort, frame = persons
+    members = np.arange(480) < 240
+    bundle = Bundle.load(folder)
+    said = np.column_stack([signals(bundle, folder, cohort, frame), likelihoods(bundle, cohort)])
+    # A model that had learnt its patients by heart would give .5; one that was fitted by .1.
+    assert gain(said, members) <= 0.2
+
+
+def test_the_attack_sees_a_member_where_a_bundle_tells(persons, folder, tmp_path):
+    cohort, frame = persons
+    members = np.arange(480) < 240
+    (tmp_path / "kept.json").write_text(json.dumps({"hashes": cohort.ids[:240].tolist()}))
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    said = signals(Bundle.load(folder), tmp_path, cohort, frame)
+    assert gain(said, members) > 0.4
+
+
+def test_no_file_of_a_bundle_holds_a_sketch(folder):
+    assert not any(b"sketch" in file.read_bytes() for file in folder.iterdir())
+
+
+class TestAnOlderBundle:
+    @pytest.fixture
+    def older(self, persons, folder, tmp_path):
+        """A bundle that holds a sketch, as those of earlier versions do."""
+        bundle = Bundle.load(folder)
+        made = {**bundle.provenance, "sketch": sketch(persons[0].take(np.arange(240)))}
+        replace(bundle, provenance=made).save(tmp_path / "older")
+        assert "sketch" in (tmp_path / "older" / "provenance.json").read_text()
+        return tmp_path / "older"
+
+    def test_is_loaded_without_its_sketch(self, older):
+        assert "sketch" not in Bundle.load(older).provenance
+
+    def test_is_copied_without_its_sketch(self, older, folder, tmp_path):
+        plain = without_sketch(older, tmp_path / "plain")
+        assert digest_of(plain) == digest_of(folder)
+        assert without_sketch(folder, tmp_path / "unused") == folder
+
+    def test_is_packed_without_its_sketch(self, older, folder, tmp_path, monkeypatch):
+        monkeypatch.setattr(packaging, "_package", lambda path, *_: digest_of(path))
+        assert packaging.package(older, tmp_path / "store") == digest_of(folder)
