@@ -22,6 +22,11 @@ _MARKDOWN = re.compile(
 )
 #: Characters that have an entity in place of an escape, since HTML in Markdown knows no escapes.
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+#: Characters that are escaped in a cell: those above but tabs and line ends, and a backslash
+#: that would look like the start of an escape.
+_IN_CELL = re.compile(rf"(?![\t\n\r]){_CONTROL.pattern}|\\(?=u)")
+#: An escape.
+_ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
 #: Start of a cell that a spreadsheet runs as a formula, or of one that was quoted before.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 #: A number, which a spreadsheet reads as one.
@@ -99,21 +104,27 @@ def printable_cells(cells: Iterable[object]) -> list[object]:
 def quote_cells(cells: Iterable[object]) -> list[object]:
     """Return cells of a CSV column, those that a spreadsheet would run behind a ``'``.
 
-    They begin with ``=``, ``+``, ``-``, ``@``, a tab or a line end, and are no numbers.
+    They begin with ``=``, ``+``, ``-``, ``@``, a tab or a line end, and are no numbers. Control
+    characters other than these, and those that change the direction of text, are escaped.
     """
-    return [
-        f"'{cell}"
-        if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
-        else cell
-        for cell in cells
-    ]
+    return [_quoted(cell) if isinstance(cell, str) else cell for cell in cells]
+
+
+def _quoted(cell: str) -> str:
+    text = _IN_CELL.sub(lambda found: f"\\u{ord(found[0]):04x}", cell)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def unquote_cells(cells: Iterable[object]) -> list[object]:
     """Return the cells that :func:`quote_cells` was given."""
-    return [
-        cell[1:]
-        if isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell[1:])
-        else cell
-        for cell in cells
-    ]
+    return [_unquoted(cell) if isinstance(cell, str) else cell for cell in cells]
+
+
+def _unquoted(cell: str) -> str:
+    text = cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
+    return _ESCAPE.sub(_unescaped, text)
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    character = chr(int(found[1], 16))
+    return character if character == "\\" or _CONTROL.match(character) else found[0]

@@ -89,8 +89,8 @@ def csv_parts(file: TextIO, *, raw: bool = False) -> WritePart:
 
     Args:
         file: the file.
-        raw: whether cells and names that a spreadsheet would run stay; by default they are quoted
-            by :func:`escaping.quote_cells`.
+        raw: whether texts stay as they are; by default they are those of
+            :func:`escaping.quote_cells`, which no spreadsheet runs.
     """
     begun = False
     changes = [*([] if raw else [quote_cells]), *([printable_cells] if file.isatty() else [])]

@@ -117,7 +117,9 @@ class Feature(Part):
             raise ValueError(f"kind '{self.kind}' needs at least two levels")
         stray = [n for n in (self.map or {}).values() if n is not None and not _is_number(n)]
         if not leveled and (self.levels is not None or stray or self.unlisted is not None):
-            raise ValueError(f"kind '{self.kind}' takes no levels, no map to them and no unlisted")
+            raise ValueError(
+                f"kind '{self.kind}' takes neither levels nor a map to them, and no unlisted"
+            )
         if leveled and self.decimal is not None:
             raise ValueError(f"kind '{self.kind}' takes no decimal mark")
         if self.levels is not None and len(set(self.levels)) != len(self.levels):

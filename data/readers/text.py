@@ -214,13 +214,13 @@ class Text:
 
 
 def unquoted(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
-    """Return a frame whose identifiers have lost the quote that ``escaping.quote_cells`` gives.
+    """Return a frame whose identifiers are as before ``escaping.quote_cells``.
 
     Args:
         frame: all rows of a text table, or some.
         names: columns of identifiers; those that the frame lacks are passed over.
     """
-    known = [name for name in names if name in frame and frame[name].str.startswith("'").any()]
+    known = [name for name in names if name in frame and frame[name].str.contains(r"^'|\\u").any()]
     return frame.assign(**{name: unquote_cells(frame[name]) for name in known})
 
 

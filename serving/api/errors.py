@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from time import perf_counter
 from typing import Any
 
+from accomplice.data.escaping import printable
+
 #: ASGI scope or message.
 Message = MutableMapping[str, Any]
 #: ASGI callable that returns the next message of the client.
@@ -24,6 +26,17 @@ Observe = Callable[[str, int, float], None]
 # BentoML's server configures the loggers below this name. Its own access log is off, since it
 # writes any path that a client sends.
 logger = logging.getLogger("bentoml.accomplice")
+
+
+class _Printable(logging.Filter):
+    """Makes each line of the log printable, whatever names it holds."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = printable(record.getMessage()), ()
+        return True
+
+
+logger.addFilter(_Printable())
 
 #: HTTP methods that the log names.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

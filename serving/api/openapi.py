@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from accomplice.data.escaping import markdown
 from accomplice.data.study_parts import Feature
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.answers.training_values import Value, training_values, typical_patient
@@ -170,7 +171,7 @@ def _feature_schema(name: str, feature: Feature) -> dict[str, Any]:
     if feature.column not in (None, name):
         parts.append(f"the study's '{name}'")
     # Any single value: those that are invalid are answered too, with flags.
-    return {"type": [*SINGLE], "description": "; ".join(parts) + "."}
+    return {"type": [*SINGLE], "description": str(markdown("; ".join(parts) + "."))}
 
 
 def what_if_schemas(reader: PatientReader) -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ REQUIRED = (
     "bentoml",
     "httptools",
     "jinja2",
+    "markupsafe",
     "numpy",
     "orjson",
     "pandas",

@@ -74,7 +74,7 @@ def gain(signals: np.ndarray, members: np.ndarray, seed: int = 0) -> float:
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     kept = signals[:, signals.std(axis=0) > 0]
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-    trees = ExtraTreesClassifier(200, min_samples_leaf=5, random_state=seed)
+    trees = ExtraTreesClassifier(100, min_samples_leaf=5, random_state=seed)
     right = [
         float((cross_val_predict(each, kept, members, cv=folds) == members).mean())
         for each in (linear, trees)

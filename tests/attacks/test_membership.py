@@ -17,7 +17,9 @@ from accomplice.training.leakage.cohort_overlap import sketch
 from accomplice.training.models.manifest import digest_of, without_sketch
 from tests.attacks.membership import gain, likelihoods, signals
 
-#: Numbers in the records, of which half took part.
+#: Whether each person took part.
+MEMBERS = np.arange(480) < 240
+#: Numbers in the records.
 NUMBERS = np.random.default_rng(3).choice(10**8, 480, replace=False)
 
 
@@ -42,30 +44,29 @@ def folder(persons, quick_config, shared, tmp_path_factory):
     return path
 
 
-def test_the_best_guess_by_features_and_number_gains_next_to_nothing(persons, folder):
-    cohort, frame = persons
-    members = np.arange(480) < 240
-    said = signals(Bundle.load(folder), folder, cohort, frame)
-    assert gain(said, members) <= 0.05
+@pytest.fixture(scope="module")
+def said(persons, folder):
+    """What the bundle says of each person."""
+    return signals(Bundle.load(folder), folder, *persons)
 
 
-def test_what_the_outcome_adds_is_what_the_models_fit_gives_away(persons, folder):
-    cohort, frame = persons
-    members = np.arange(480) < 240
-    bundle = Bundle.load(folder)
-    said = np.column_stack([signals(bundle, folder, cohort, frame), likelihoods(bundle, cohort)])
-    # A model that had learnt its patients by heart would give .5; one that was fitted by .1.
-    assert gain(said, members) <= 0.2
+def test_the_best_guess_by_features_and_number_gains_next_to_nothing(said):
+    assert gain(said, MEMBERS) <= 0.05
+
+
+def test_the_outcome_adds_what_the_fit_gives_away(persons, folder, said):
+    likely = likelihoods(Bundle.load(folder), persons[0])
+    # A model that knew its patients by heart would give 0.5.
+    assert gain(np.column_stack([said, likely]), MEMBERS) <= 0.2
 
 
 def test_the_attack_sees_a_member_where_a_bundle_tells(persons, folder, tmp_path):
     cohort, frame = persons
-    members = np.arange(480) < 240
     (tmp_path / "kept.json").write_text(json.dumps({"hashes": cohort.ids[:240].tolist()}))
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     said = signals(Bundle.load(folder), tmp_path, cohort, frame)
-    assert gain(said, members) > 0.4
+    assert gain(said, MEMBERS) > 0.4
 
 
 def test_no_file_of_a_bundle_holds_a_sketch(folder):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from accomplice.data.cohort import build_cohort
-from accomplice.data.escaping import code, markdown, printable
+from accomplice.data.escaping import code, markdown, printable, unquote_cells
 from accomplice.data.files import csv_parts
 from accomplice.data.study import load_study, parse_study
 from accomplice.data.synthetic import draw
@@ -80,12 +80,16 @@ class TestConsole:
             def isatty(self):
                 return True
 
-        answers = pd.DataFrame({"patient_id": [CONTROLS], "risk": [-0.5]})
-        screen, file = Terminal(), io.StringIO()
-        for place in (screen, file):
-            csv_parts(place)(answers)
-        assert not ACTING.search(screen.getvalue())
-        assert CONTROLS in file.getvalue()
+        answers = pd.DataFrame({"patient_id": [f"{CONTROLS}\t"], "risk": [-0.5]})
+        screen, file, raw = Terminal(), io.StringIO(), io.StringIO()
+        csv_parts(screen)(answers)
+        csv_parts(file)(answers)
+        csv_parts(raw, raw=True)(answers)
+        assert not ACTING.search(screen.getvalue() + file.getvalue())
+        assert CONTROLS in raw.getvalue()
+        assert "\t" not in screen.getvalue()
+        cell = file.getvalue().splitlines()[1].rpartition(",")[0]
+        assert unquote_cells([cell]) == [f"{CONTROLS}\t"]
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +134,7 @@ class TestMarkdown:
         assert code("a`b``c") == "``` a`b``c ```"
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
 class TestPage:
     def test_a_report_shows_a_name_as_text(self, trained):
         page = review_page(trained.bundle)

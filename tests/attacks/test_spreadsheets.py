@@ -56,6 +56,22 @@ def test_our_readers_give_the_identifiers_back(folder, tiny_trained):
     assert [name for part in parts for name in part["patient_id"]] == [*RUN, *PLAIN]
 
 
-@pytest.mark.parametrize("cell", ["'=a", "''=a", "'-5", "\tx", "\rx", "\n=1", "", "'", 3.5, None])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "'=a",
+        "''=a",
+        "'-5",
+        "\tx",
+        "\rx",
+        "\n=1",
+        "=\x1b\u202e",
+        r"\u202e",
+        r"\n\u005c",
+        "'",
+        3.5,
+        None,
+    ],
+)
 def test_what_is_quoted_is_given_back(cell):
     assert unquote_cells(quote_cells([cell])) == [cell]

@@ -53,17 +53,17 @@ class TestFired:
         assert found.status == "fired"
 
     def test_fifty_of_four_hundred_show_and_strangers_seldom(self, many):
-        rng, rounds = np.random.default_rng(4), 60
-        missed = false = 0
-        for _ in range(rounds):
+        rng, missed, false = np.random.default_rng(4), 0, 0
+        for _ in range(8):
             order = rng.permutation(len(many))
             kept = sketch(many.take(order[:400]))
-            strangers, mix = order[400:800], np.r_[order[:50], order[400:750]]
-            false += shared(kept, many.take(strangers)).status == "fired"
-            missed += shared(kept, many.take(mix)).status != "fired"
-        # Of 1000 rounds with other draws 1 % and 17 %.
-        assert false <= 0.07 * rounds
-        assert missed <= 0.35 * rounds
+            for others in np.split(order[400:2000], 4):
+                mix = np.r_[rng.choice(order[:400], 50, replace=False), others[:350]]
+                false += shared(kept, many.take(others)).status == "fired"
+                missed += shared(kept, many.take(mix)).status != "fired"
+        # Of 1000 rounds with other patients FALSE_RATE and MISSED_RATE of 32.
+        assert false <= 2
+        assert missed <= 11
 
 
 class TestClear:

@@ -19,9 +19,11 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.config import configure, flat
 from accomplice.training.evaluation.record import REVIEW
 from accomplice.training.models.manifest import digest_of
+from accomplice.training.models.provenance import TRAINED
 from accomplice.training.reports.figures.review import DRAWS
 from accomplice.training.tracking import runs as tracking
 from accomplice.training.tracking.experiment import search
+from accomplice.training.tracking.sketches import find_sketch
 from accomplice.training.tracking.store import find_bundle, open_store
 from accomplice.training.tune import SPACE, open_study, propose_defaults
 from tests.conftest import TINY
@@ -145,6 +147,21 @@ class TestFinalRun:
     def test_bundle_is_left_beside_the_store(self, searched, store):
         assert searched[1].parent == store.bundles
         Bundle.load(searched[1])
+
+
+class TestSketch:
+    def test_is_kept_with_the_run_and_in_no_bundle(self, searched, cohort):
+        trained, folder, logged = searched
+        assert find_sketch(trained.bundle)["patients"] == len(cohort)
+        for held in (folder, find_bundle(f"runs:/{logged.run_id}")):
+            assert not any(b"sketch" in file.read_bytes() for file in held.iterdir())
+
+    def test_is_found_for_an_updated_model_and_not_for_another(self, searched):
+        bundle = searched[0].bundle
+        other = {**bundle.provenance, "fit_id": "0" * 16}
+        assert find_sketch(replace(bundle, provenance=other)) is None
+        updated = {**other, TRAINED: bundle.provenance["fit_id"]}
+        assert find_sketch(replace(bundle, provenance=updated)) == find_sketch(bundle)
 
 
 class TestStudyRun:
