@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from markupsafe import Markup
 
@@ -96,12 +97,12 @@ def _code(name: str) -> str:
     return f"{marks}{pad}{line}{pad}{marks}"
 
 
-def printable_cells(cells: Iterable[object]) -> list[object]:
+def printable_cells(cells: Iterable[object]) -> list[Any]:
     """Return cells, those with text made :func:`printable`."""
     return [printable(cell) if isinstance(cell, str) else cell for cell in cells]
 
 
-def quote_cells(cells: Iterable[object]) -> list[object]:
+def quote_cells(cells: Iterable[object]) -> list[Any]:
     """Return cells of a CSV column, those that a spreadsheet would run behind a ``'``.
 
     They begin with ``=``, ``+``, ``-``, ``@``, a tab or a line end, and are no numbers. Control
@@ -115,7 +116,7 @@ def _quoted(cell: str) -> str:
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
-def unquote_cells(cells: Iterable[object]) -> list[object]:
+def unquote_cells(cells: Iterable[object]) -> list[Any]:
     """Return the cells that :func:`quote_cells` was given."""
     return [_unquoted(cell) if isinstance(cell, str) else cell for cell in cells]
 

@@ -173,7 +173,7 @@ def check_file(path: Path, inputs: Iterable[Path] = ()) -> bool:
 
 def is_study(path: Path) -> bool:
     """Whether a file is a study file by its top-level keys, valid or not."""
-    from accomplice.data.yaml_text import read_yaml
+    from accomplice.data.readers.yaml_text import read_yaml
 
     try:
         raw = read_yaml(path.read_text(encoding="utf-8"))

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from accomplice.data.cells.missing import Words, words_of
 from accomplice.data.errors import InputError, nearest
+from accomplice.data.readers.yaml_text import YamlError, read_yaml
 from accomplice.data.study_parts import (
     TREATMENT,
     Endpoints,
@@ -28,7 +29,6 @@ from accomplice.data.study_parts import (
     SurvivalEndpoint,
     Treatment,
 )
-from accomplice.data.yaml_text import YamlError, read_yaml
 
 
 class Study(Part):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from accomplice.data.errors import InputError, nearest
-from accomplice.data.yaml_text import YamlError, read_yaml
+from accomplice.data.readers.yaml_text import YamlError, read_yaml
 
 #: Number above 0.
 Positive = Annotated[float, Field(gt=0)]

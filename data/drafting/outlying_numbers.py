@@ -8,8 +8,9 @@ import numpy as np
 
 from accomplice.data.arrays import Array
 from accomplice.data.cells.numbers import NumberColumn
+from accomplice.data.cells.text_column import TextColumn
 from accomplice.data.drafting.event_codes import UNKNOWN_CODES
-from accomplice.data.drafting.levels import FEW_CELLS, TextColumn
+from accomplice.data.drafting.levels import FEW_CELLS
 from accomplice.data.study_parts import as_level
 
 #: Most distinct numbers of a column that can be codes of a category; also the fewest numbers of a

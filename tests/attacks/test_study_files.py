@@ -7,12 +7,12 @@ import time
 import pytest
 import yaml
 
-from accomplice.data import yaml_text
 from accomplice.data.errors import InputError
 from accomplice.data.files import is_study
 from accomplice.data.panels.panel import panel_text
+from accomplice.data.readers import yaml_text
+from accomplice.data.readers.yaml_text import YamlError, read_yaml
 from accomplice.data.study import load_study, parse_study
-from accomplice.data.yaml_text import YamlError, read_yaml
 from accomplice.training.cli.main import main
 from accomplice.training.config import configure
 

@@ -137,8 +137,8 @@ def _finding(status: Literal["clear", "fired", "not run"], text: str) -> Finding
 def _matches(way: Mapping[str, Any], cohort: Cohort) -> tuple[Bools, Bools, float]:
     """Return who matches (n,), who has all values (n,), and the rate among strangers."""
     found, known = _hashes(cohort, way["features"])
-    marks = np.unpackbits(np.frombuffer(bytes.fromhex(way["marks"]), dtype=np.uint8))
-    marks = marks[: way["places"]].astype(bool)
+    packed = np.frombuffer(bytes.fromhex(way["marks"]), dtype=np.uint8)
+    marks: Bools = np.unpackbits(packed)[: way["places"]].astype(bool)
     alike = max(float(way["alike"]), _alike(found[known]))
     return marks[found % len(marks)], known, alike + (1 - alike) * float(marks.mean())
 
