@@ -105,7 +105,7 @@ def test_names_are_no_markup(bundle):
     study = bundle.study.model_copy(update={"description": "a <script> | b\nc"})
     card = model_card(replace(bundle, study=study))
     assert "<script" not in card
-    assert "a &lt;script> \\| b c" in card
+    assert "a &lt;script&gt; \\| b c" in card
 
 
 def test_a_bundle_without_a_review_has_a_card_too(tiny_trained):
