@@ -134,7 +134,7 @@ class GroupedCensoring:
     survival: Array
     """(g, 1 + k) chance not to be censored: 1, then from each of ``times`` on."""
     group: Ints
-    """(n,) group of each patient."""
+    """(n,) group of each patient; each of 0 … g − 1 occurs."""
 
     @property
     def last(self) -> float:
@@ -155,8 +155,9 @@ class GroupedCensoring:
         return np.divide(1.0, chance, out=np.zeros_like(chance), where=chance > 0)
 
     def take(self, rows: Ints | Bools) -> GroupedCensoring:
-        """Return the distributions of the patients at ``rows``."""
-        return GroupedCensoring(self.times, self.survival, self.group[rows])
+        """Return the distributions of the patients at ``rows``, with the curves that they have."""
+        kept, group = np.unique(self.group[rows], return_inverse=True)
+        return GroupedCensoring(self.times, self.survival[kept], group)
 
     def _read(self, times: Reals | float, side: Literal["left", "right"]) -> Array:
         index = np.searchsorted(self.times, np.asarray(times, dtype=np.float64), side=side)

@@ -136,3 +136,26 @@ def test_draws_weigh_each_patient_alike():
         assert slope[d] == pytest.approx(calibration_at(*drawn).slope, abs=1e-5)
     some = followed.take(np.arange(0, 200, 2))
     np.testing.assert_array_equal(some.weights.at(20.0), weights.at(20.0)[::2])
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_patients_without_one_of_the_groups_are_judged_by_the_curves_of_the_others(missing):
+    time, event, _, log_hz, _ = cohort(300)
+    group = np.arange(300) % 3
+    weights = power_curves(time, event, group, np.ones(300))
+    some = np.flatnonzero(group != missing)
+    own = event[some], time[some], log_hz[some]
+    few = weights.take(some)
+    np.testing.assert_array_equal(few.at(MONTH), weights.at(MONTH)[some])
+    found = concordances(*own, few, MONTH).uno
+    early = own[0] & (own[1] < MONTH)
+    pair = (own[1] > own[1][:, None]) | ((own[1] == own[1][:, None]) & ~own[0])
+    weight = np.zeros(pair.shape)
+    for i in np.flatnonzero(early):
+        chance = weights.at(own[1][i])[some]
+        weight[i] = pair[i] / (chance[i] * np.where(pair[i], chance, 1))
+    right = (own[2][:, None] > own[2]) + 0.5 * (own[2][:, None] == own[2])
+    assert found == pytest.approx((weight * right).sum() / weight.sum(), rel=1e-9)
+    assert concordance_contributions(*own, few, MONTH).uno.mean() == pytest.approx(found)
+    drawn = drawn_concordances(*own[:2], own[2][None], few, MONTH, np.ones((1, len(some))))
+    assert drawn[0][1, 0] == pytest.approx(found)
