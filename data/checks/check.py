@@ -70,13 +70,15 @@ class FollowUp:
     """Patients without follow-up."""
     events: int
     """Patients with the event."""
+    events_by_horizon: int
+    """Patients with the event by the horizon, as the sample size counts them."""
     median: float | None
     """Median follow-up in months, by reverse Kaplan-Meier; None: not reached."""
     horizon: float
     """Months to which the endpoint is modelled."""
     needed: SampleSize | None
-    """Least sample size to develop a model with one parameter for each feature, and for each
-    further level of a category; None without events."""
+    """Least sample size to develop a model of the features by `parameters_of`; None without
+    events."""
     shrinkage: float
     """Expected shrinkage of such a model's effects in this cohort; NaN without events."""
 
@@ -166,6 +168,7 @@ def _follow_up(cohort: Cohort) -> FollowUp:
         n=len(cohort),
         left_out=cohort.left_out,
         events=int(cohort.event.sum()),
+        events_by_horizon=int((cohort.event & (cohort.time <= cohort.horizon)).sum()),
         median=median_follow_up(cohort.time, cohort.event),
         horizon=cohort.horizon,
         needed=needed,
@@ -250,7 +253,7 @@ def _sample_size(cohort: Cohort) -> tuple[SampleSize | None, float]:
     if not (cohort.event & (cohort.time <= cohort.horizon)).any():
         return None, math.nan
     population = Population.of(cohort)
-    parameters = parameters_of(cohort.study.features.values())
+    parameters = parameters_of(cohort)
     r2 = USUAL_R2 * population.most_r2
     found = sample_size(population, parameters, r2)
     return found, expected_shrinkage(len(cohort), parameters, r2)
@@ -263,13 +266,13 @@ def _on_size(each: FollowUp) -> str:
     needed = each.needed
     asked = (
         f"{needed.parameters} parameters need {needed.patients} patients with {needed.events} "
-        f"events ({each.endpoint}; Riley et al. 2020, Nagelkerke's R² {USUAL_R2:g}, "
-        f"{needed.decides.name} decides)"
+        f"events by month {each.horizon:g} ({each.endpoint}; Riley et al. 2020, Nagelkerke's R² "
+        f"{USUAL_R2:g}, {needed.decides.name} decides)"
     )
     if each.n >= needed.patients:
         return f"sample size: {asked}: there are enough"
     return (
-        f"{asked}; there are {each.n} with {each.events}: expect effects to shrink to "
+        f"{asked}; there are {each.n} with {each.events_by_horizon}: expect effects to shrink to "
         f"{each.shrinkage:.2f} of their size; other assumptions: accomplice power --prediction"
     )
 

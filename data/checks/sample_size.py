@@ -13,15 +13,15 @@ the expected shrinkage, n = P / ((S − 1) ln(1 − R² / S)); three criteria ar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import numpy as np
 from scipy.optimize import brentq
 
-from accomplice.data.cohort import Cohort
+from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.errors import InputError
-from accomplice.data.study_parts import Feature
+from accomplice.data.preprocessing.repeats import repeated_features
 
 #: Least expected shrinkage of the effects.
 SHRINKAGE = 0.9
@@ -142,12 +142,21 @@ class SampleSize:
         return self.patients * self.share / self.parameters
 
 
-def parameters_of(features: Iterable[Feature]) -> int:
-    """Return the parameters of a linear model: one for a feature, for a category its levels − 1."""
-    return sum(
-        max(len(each.levels) - 1, 1) if each.kind == "category" and each.levels else 1
-        for each in features
-    )
+def parameters_of(patients: Patients) -> int:
+    """Return the parameters of a linear model of a cohort, at least 1.
+
+    They are one for a feature and, for a category, the levels that occur less one. A feature with
+    one value in all patients, or with those of another, has none.
+    """
+    features, values = [*patients.study.features.values()], patients.values
+    repeats = {j for j, _ in repeated_features(values, [each.kind for each in features])}
+    occur = [len(np.unique(column[~np.isnan(column)])) for column in values.T]
+    read = [
+        max(count - 1, 0) if each.kind == "category" else int(count > 1)
+        for j, (each, count) in enumerate(zip(features, occur, strict=True))
+        if j not in repeats
+    ]
+    return max(sum(read), 1)
 
 
 def sample_size(population: Population, parameters: int, r2: float) -> SampleSize:
@@ -160,13 +169,19 @@ def sample_size(population: Population, parameters: int, r2: float) -> SampleSiz
         r2: anticipated Cox-Snell R², adjusted for optimism.
 
     Raises:
-        InputError: R² is not between 0 and its maximum, which the event rate sets, and 0.9.
+        InputError: patients have more than one event each, or R² is not between 0 and its maximum,
+            which the event rate sets, and 0.9.
 
     Example:
         >>> found = sample_size(Population(0.065, 2.07, 2), parameters=30, r2=0.051)
         >>> found.patients, found.events, round(found.events_per_parameter, 2), found.decides.name
         (5143, 692, 23.07, 'shrinkage of 0.9 or more')
     """
+    if population.share > 1 + 1e-9:
+        raise InputError(
+            f"{population.share:.3g} events a patient are not possible: follow-up ends with the "
+            "event, so that rate × mean follow-up is at most 1; are both in one unit of time?"
+        )
     most = min(population.most_r2, SHRINKAGE)
     if not 0 < r2 < most:
         raise InputError(

@@ -54,6 +54,9 @@ def cohort():
 def test_groups_without_a_centre_are_judged(cohort, by):
     assert "centre" in censoring_of(cohort, *cohort.outcome).by
     trained = train(cohort, configure((*TINY, f"folds.by={by}")))
+    metrics = trained.bundle.metrics
+    counted = cohort.event & (cohort.time <= metrics["horizon"])
+    assert metrics["events"] == counted.sum() < cohort.outcome.event.sum()
     review = trained.bundle.metrics["review"]
     shown = {(each["feature"], each["level"]): each for each in review["subgroups"]}
     assert {("stage", "I"), *(("centre", name) for name in CENTRES)} <= shown.keys()

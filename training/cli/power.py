@@ -276,7 +276,7 @@ def say_prediction(
     population = population_of(cohort, rate, mean_follow_up, horizon)
     expected, source = anticipated(population, c, r2)
     if cohort is not None:
-        parameters = parameters or parameters_of(cohort.study.features.values())
+        parameters = parameters or parameters_of(cohort)
         n = n or len(cohort)
     if parameters is None:
         raise InputError("--parameters: how many the model may have, or name a study file")

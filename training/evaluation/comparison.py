@@ -142,7 +142,7 @@ def compare(
     ]
     return Comparison(
         patients=len(time),
-        events=int(event.sum()),
+        events=judged.events,
         horizon=judged.horizon,
         first=sides[0],
         second=sides[1],

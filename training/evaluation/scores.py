@@ -271,7 +271,7 @@ def judge(
         alike["calibration_slope"] = slope(unweighed.weights)
     return Evaluation(
         patients=len(time),
-        events=int(event.sum()),
+        events=judged.events,
         horizon=horizon,
         times=brier_times(horizon),
         scores=scores,

@@ -49,12 +49,14 @@ def anticipated(population: Population, c: float | None, r2: float | None) -> tu
     """Return the anticipated R² and where it is from; without C or R² a usual one is taken.
 
     Raises:
-        InputError: both are given.
+        InputError: both are given, or C is at most 0.5.
     """
     if c is not None and r2 is not None:
         raise InputError("--c and --r2 say the same in two ways: give one of them")
     if r2 is not None:
         return r2, "as given"
+    if c is not None and c <= 0.5:
+        raise InputError(f"--c {c:g}: a model that ranks no better than chance needs no patients")
     if c is not None:
         return population.r2_of_c(c), f"from C = {c:g}"
     return USUAL_R2 * population.most_r2, f"{USUAL_R2:g} of its maximum, where nothing is known"

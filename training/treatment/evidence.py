@@ -280,7 +280,7 @@ def _balance(evidence: Evidence) -> str:
     return f"Weighted by overlap, the arms differ by at most {largest}; {before}. " + (
         f"Up to {BALANCED:g} counts as alike."
         if found.largest <= BALANCED
-        else f"That is above {BALANCED:g}, but so few patients may differ so much by chance."
+        else f"That is above {BALANCED:g}, and the patients are too few to tell if it is chance."
     )
 
 

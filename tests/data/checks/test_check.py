@@ -92,7 +92,8 @@ def test_warnings(tmp_path, frame):
     assert "the horizon of 5000 months lies beyond the last follow-up (os)" in warned
     assert "8 parameters need" not in warned
     assert re.search(
-        r"7 parameters need \d+ patients with \d+ events \(os; .*; there are 80 with 40: expect "
+        r"7 parameters need \d+ patients with \d+ events by month 5000 \(os; .*; there are 80 with "
+        r"40: expect "
         r"effects to shrink to 0\.\d\d of",
         warned,
     )
@@ -112,6 +113,20 @@ def test_a_repeated_feature_is_told(tmp_path, frame):
     told = "the same in all patients, and so not read: 'again (as rare)'"
     assert told in check_study(path).warnings
     assert told not in check_study(study(tmp_path, frame)).warnings
+
+
+def test_the_sample_size_counts_what_is_read_and_seen_by_the_horizon(tmp_path, frame):
+    path = study(tmp_path, frame, horizon=30)
+    raw = yaml.safe_load(path.read_text())
+    clinical = raw["modalities"]["clinical"]
+    clinical["rare"]["levels"] += ["c", "d"]
+    clinical |= {"again": {"column": "rare", **clinical["rare"]}, "same": {"kind": "number"}}
+    frame.assign(same=1.0).to_csv(tmp_path / "t.csv", index=False)
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    warned = "\n".join(check_study(path).warnings)
+    seen = int((frame["e"].eq(1) & frame["t"].le(30)).sum())
+    assert seen < 40
+    assert re.search(rf"7 parameters need .* by month 30 .*there are 80 with {seen}:", warned)
 
 
 def test_further_warnings_are_of_each_endpoint(tmp_path, frame):

@@ -2,13 +2,18 @@
 
 It is a mixture of a ridge logistic regression, with the steps, hinges and products that it needs
 beside the linear design, and of boosted trees, weighted by the cross-validated likelihood (van der
-Laan, Polley and Hubbard, "Super learner", Stat Appl Genet Mol Biol 2007). Regions in which an arm
-is missing are counted beside the models.
+Laan, Polley and Hubbard, "Super learner", Stat Appl Genet Mol Biol 2007). One penalty over all
+columns that suits many without effect shrinks the few that visibly decide on treatment too much,
+and leaves their arms apart after weighting: columns whose score test is beyond √(2 log p) of p
+columns are penalised next to nothing, unless that is clearly less likely; and trees, which flatten
+a slope, must make the treatment likelier than chance explains. Regions in which an arm is missing
+are counted beside the models.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -35,6 +40,14 @@ FOLDS = 5
 TRIED = PENALTIES[::2]
 #: Weight below which the trees are left out.
 LEAST_WEIGHT = 0.02
+#: Factor of columns that visibly decide on treatment; it divides their penalty by its square.
+EASE = 30.0
+#: Standard errors by which one penalty for all columns must be likelier out of fold to be taken.
+CLEARLY = 1.645
+#: Gain of log-likelihood out of fold below which the trees are left out: half of the value that a
+#: likelihood ratio at the bound of its parameter exceeds in 1 % of cases, by χ² in half of them
+#: (Self and Liang, JASA 1987).
+LEAST_GAIN = 2.706
 
 
 def fit_propensity(X: Array, treated: Array, seed: int, columns: Ints | None = None) -> Propensity:
@@ -60,19 +73,21 @@ def fit_propensity(X: Array, treated: Array, seed: int, columns: Ints | None = N
     if rarer < FOLDS or not len(columns):
         return only_linear(columns, fit_logistic(X, label, TRIED[0] * max(rarer, 1)))
     fold = stratified_folds(label, np.arange(len(label), dtype=float), FOLDS, seed)
-    penalty, chance, models = _cross_validated([X] * FOLDS, label, fold)
-    model = fit_logistic(X, label, penalty)
+    choice, chance, models = _cross_validated([X] * FOLDS, label, fold)
+    model = choice.fit(X, label)
     terms = _terms(X, label, model)
     by_fold = [_terms(X[fold != k], label[fold != k], m) for k, m in enumerate(models)]
     if any(len(each.left) for each in (terms, *by_fold)):
-        penalty, bent, _ = _cross_validated([each.beside(X) for each in by_fold], label, fold)
+        choice, bent, _ = _cross_validated([each.beside(X) for each in by_fold], label, fold)
         if _log_likelihood(label, bent) > _log_likelihood(label, chance):
-            model, chance = fit_logistic(terms.beside(X), label, penalty), bent
+            model, chance = choice.fit(terms.beside(X), label), bent
         else:
             terms = Terms.none()
     trees, grown = boost_propensity(X, label, seed)
-    weight = likeliest_weight(_of_labels(label, chance), _of_labels(label, grown))
-    weight = weight if weight >= LEAST_WEIGHT else 0.0
+    first, second = _of_labels(label, chance), _of_labels(label, grown)
+    weight = likeliest_weight(first, second)
+    gained = float(np.log((1 - weight) + weight * second / first).sum())
+    weight = weight if weight >= LEAST_WEIGHT and gained > LEAST_GAIN else 0.0
     regions = rare_regions(X, label)
     return Propensity(columns, model, terms, trees if weight else None, weight, regions)
 
@@ -96,6 +111,11 @@ def likeliest_weight(first: Array, second: Array) -> float:
     return float(minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded").x)
 
 
+def _clear(gain: Array) -> bool:
+    """Return whether a gain of log-likelihood by patients (n,) is above 0 beyond its error."""
+    return bool(gain.sum() > CLEARLY * np.sqrt(len(gain)) * gain.std())
+
+
 def _of_labels(label: Bools, chance: Array) -> Array:
     """Return the probability (n,) of each label, at least a little above 0."""
     return np.maximum(np.where(label, chance, 1 - chance), 1e-6)
@@ -114,10 +134,41 @@ def _terms(X: Array, label: Bools, linear: Logistic) -> Terms:
     return chosen(X, candidates(X, strength), label - chance, chance * (1 - chance))
 
 
+class _Ridge(NamedTuple):
+    """How a ridge logistic regression is penalised."""
+
+    penalty: float
+    eased: bool
+    """Whether columns that visibly decide are penalised next to nothing."""
+
+    def fit(self, X: Array, label: Bools) -> Logistic:
+        """Fit the regression to a design (n, p)."""
+        factor = _factors(X, label, self.eased)
+        return _unscaled(fit_logistic(X * factor, label, self.penalty), factor)
+
+
+def _factors(X: Array, label: Bools, eased: bool) -> Array:
+    """Return the factors (p,) of the columns of a design (n, p) before one penalty for all."""
+    factor = np.ones(X.shape[1])
+    if eased:
+        rate = label.mean()
+        spread = np.sqrt(len(X) * rate * (1 - rate)) * X.std(axis=0)
+        score = np.abs((label - rate) @ X) / np.maximum(spread, 1e-9)
+        factor[score > np.sqrt(2 * np.log(max(X.shape[1], 2)))] = EASE
+    return factor
+
+
+def _unscaled(model: Logistic, factor: Array) -> Logistic:
+    """Return a model of columns that were multiplied by factors (p,) as one of the columns."""
+    return Logistic(model.intercept, model.beta * factor, model.penalty)
+
+
 def _cross_validated(
     designs: Sequence[Array], label: Bools, fold: Ints
-) -> tuple[float, Array, list[Logistic]]:
+) -> tuple[_Ridge, Array, list[Logistic]]:
     """Choose a penalty by cross-validated likelihood.
+
+    Columns that visibly decide are eased unless that is clearly less likely.
 
     Args:
         designs: design (n, q) of each fold, made without its patients' labels.
@@ -128,17 +179,28 @@ def _cross_validated(
         The penalty for all patients, the probabilities (n,) out of fold, and each fold's model.
     """
     rarer = min(label.sum(), (~label).sum())
+    ridge, eased = (_likeliest(designs, label, fold, float(rarer), ease) for ease in (False, True))
+    less = log_likelihood(label, ridge[1]) - log_likelihood(label, eased[1])
+    choice, log_odds, models = ridge if _clear(less) else eased
+    return choice, expit(log_odds), models
+
+
+def _likeliest(
+    designs: Sequence[Array], label: Bools, fold: Ints, rarer: float, eased: bool
+) -> tuple[_Ridge, Array, list[Logistic]]:
+    """Return the likeliest penalty, its log-odds (n,) out of fold, and each fold's model."""
     log_odds = np.zeros((len(TRIED), len(label)))
     models: list[list[Logistic]] = []
     for k, X in enumerate(designs):
         inside, out = fold != k, fold == k
-        path: list[Logistic] = []
+        factor = _factors(X[inside], label[inside], eased)
+        Z, path = X * factor, list[Logistic]()
         for j, penalty in enumerate(TRIED):
             start = path[-1] if path else None
             weight = penalty * rarer * inside.mean()
-            path.append(fit_logistic(X[inside], label[inside], weight, start))
-            log_odds[j, out] = path[-1].log_odds(X[out])
-        models.append(path)
+            path.append(fit_logistic(Z[inside], label[inside], weight, start))
+            log_odds[j, out] = path[-1].log_odds(Z[out])
+        models.append([_unscaled(each, factor) for each in path])
     best = int(np.argmax([log_likelihood(label, each).sum() for each in log_odds]))
-    penalty = TRIED[best] * float(rarer)
-    return penalty, expit(log_odds[best]), [path[best] for path in models]
+    choice = _Ridge(TRIED[best] * rarer, eased)
+    return choice, log_odds[best], [path[best] for path in models]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accomplice.training.estimators.logistic import Logistic, choose_logistic, expit
+from accomplice.training.treatment.balance import balance
 from accomplice.training.treatment.propensity import fit as module
 from accomplice.training.treatment.propensity.fit import fit_propensity, likeliest_weight
 from accomplice.training.treatment.propensity.score import RAREST, Propensity, only_linear
@@ -118,6 +119,22 @@ def test_recovers_what_is_not_linear(kind):
     plain = only_linear(found.columns, choose_logistic(X, treated == 1))
     error, linear = (np.sqrt(((m.chance(fresh) - chance) ** 2).mean()) for m in (found, plain))
     assert error < 0.75 * linear
+
+
+def test_the_arms_are_alike_after_weighting_in_what_visibly_decides():
+    after = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        X, fold = rng.normal(size=(230, 8)), rng.permutation(230) % 3
+        treated = (rng.random(230) < expit(0.3 - 0.55 * X[:, 0])).astype(float)
+        chance = np.empty(230)
+        for k in range(3):
+            inside = fold != k
+            chance[~inside] = fit_propensity(X[inside], treated[inside], 0).chance(X[~inside])
+        found = balance(X, tuple("abcdefgh"), treated, chance)
+        after.append(found.after[found.names.index("a")])
+    # Before weighting the arms differ by 0.53.
+    assert abs(np.mean(after)) < 0.1
 
 
 def test_the_weight_is_the_likeliest():
