@@ -89,3 +89,8 @@ def git_commit() -> str | None:
         return str(subprocess.run([*git, "rev-parse", "HEAD"], **QUIETLY, env=env).stdout).strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def updates_of(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the updates after training that changed the model, from a bundle's provenance."""
+    return [each for each in provenance.get("updates", ()) if each.get("form") != "nothing"]

@@ -62,7 +62,7 @@ def _sections(evidence: Evidence, subtitle: str) -> Iterator[Section]:
     sure = evidence.ate.low > 0 or evidence.ate.high < 0
     explained = evidence.unrecorded is None or evidence.unrecorded.e_value_limit == 1
     tones: dict[str, Tone] = {
-        "overlap": "yes" if evidence.overlap >= AMPLE else "caution",
+        "overlap": "yes" if evidence.overlap >= AMPLE and not evidence.one_armed else "caution",
         "balance": "caution"
         if evidence.balance.off
         else "no"

@@ -26,6 +26,7 @@ from accomplice.training.fitting.out_of_fold import from_fit, replay
 from accomplice.training.leakage.cohort_overlap import shared
 from accomplice.training.models.manifest import readable
 from accomplice.training.models.predictions import Predictions
+from accomplice.training.models.provenance import updates_of
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.tracking.sketches import find_sketch
 from accomplice.training.tracking.store import find_bundle, open_store, store_exists
@@ -219,7 +220,7 @@ def predict(
         if own is None:
             continue
         shared, events = _shared(own, cohort, model.horizon)
-        if shared and contender.bundle.provenance.get("updates"):
+        if shared and updates_of(contender.bundle.provenance):
             # A replay refits the fold models as they were before the update.
             raise InputError(
                 f"{contender.name}: was updated after it was trained, and cannot be judged on the "
@@ -251,7 +252,7 @@ def _shared(own: Cohort, cohort: Cohort, horizon: float) -> tuple[int, int]:
 
 def _suspicion(contender: Contender, cohort: Cohort) -> str:
     """Return why a model may know the patients that it predicts as new ones; empty if none."""
-    updates = contender.bundle.provenance.get("updates", ())
+    updates = updates_of(contender.bundle.provenance)
     if cohort.fingerprint() in [each.get("cohort_fingerprint") for each in updates]:
         return "; its level and slope were updated on these patients"
     overlap = shared(find_sketch(contender.bundle), cohort)

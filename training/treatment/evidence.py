@@ -73,7 +73,10 @@ class Evidence:
     treated: Array
     """(n,) their treatment: 1 or 0."""
     overlap: float
-    """Share of the compared patients with a propensity from 0.1 to 0.9."""
+    """Share of the compared patients with a propensity from 0.1 to 0.9, of centres with both arms.
+    """
+    one_armed: tuple[str, ...]
+    """Centres in which an arm is rare beyond chance."""
     balance: Balance
     """Differences of the compared patients' features between the arms."""
     hr: dict[str, Estimate]
@@ -175,6 +178,7 @@ class Evidence:
             "horizon": self.horizon,
             "arms": asdict(self.arms),
             "overlap": self.overlap,
+            "one_armed_centres": list(self.one_armed),
             "balance": self.balance.to_json(),
             "hr": {name: e.to_json() for name, e in self.hr.items()},
             "imputed": list(self.imputed),
@@ -214,6 +218,12 @@ def sentences(evidence: Evidence) -> dict[str, str]:
             f"{100 * evidence.overlap:.0f} % of the {arms.treated + arms.untreated} patients "
             f"compared had a chance of {label} between {100 * RARE:.0f} and {100 * COMMON:.0f} %, "
             "so that both arms hold patients like them; of the others the data say little."
+            + (
+                f" In some centres nearly all patients, or nearly none, had {label}: "
+                f"{some(evidence.one_armed)}. Differences of centres are mixed with the effect."
+                if evidence.one_armed
+                else ""
+            )
         ),
         "balance": _balance(evidence),
         "hr": (

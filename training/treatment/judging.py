@@ -42,10 +42,13 @@ from accomplice.training.treatment.evidence import ArmCounts, Evidence
 from accomplice.training.treatment.expected_events import Rates, fitted_rates
 from accomplice.training.treatment.immortal_time import early_events, strata
 from accomplice.training.treatment.missing_confounders import MissingConfounders
+from accomplice.training.treatment.propensity.rare_regions import rare_regions
 from accomplice.training.treatment.rate import Ranked, Scored, cross_ranked, mean, ranked
 from accomplice.training.treatment.sensitivity import INTERVALS, OverTime, Unrecorded, rmst_gain
 from accomplice.training.treatment.trial_range import TrialRange
 
+#: Minimum of compared patients of a centre that is shown in the balance.
+CENTRE = 10
 #: Least distance of a propensity from 0 and 1 where it is divided by.
 BOUND = 0.05
 #: Standard deviation below which a column is constant.
@@ -102,6 +105,8 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
     fold = crossed.fold[rows]
     by_model = np.where(gain > WORTH, scores[0], scores[1])
     larger = within(-own.log_hr, fold)
+    inside = (own.propensity >= RARE) & (own.propensity <= COMMON)
+    one_armed = _one_armed(crossed)
     missing = MissingConfounders.of(crossed, config.seed)
     hr = _hazard_ratios(crossed, missing)
     return Evidence(
@@ -111,7 +116,8 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
         arms=_arms(crossed),
         propensity=patients.propensity[rows],
         treated=a,
-        overlap=float(((own.propensity >= RARE) & (own.propensity <= COMMON)).mean()),
+        overlap=float((inside & ~np.any([*one_armed.values()], axis=0)).mean()),
+        one_armed=tuple(one_armed),
         balance=_balance(crossed),
         hr=hr,
         imputed=missing.names,
@@ -266,7 +272,38 @@ def _balance(crossed: CrossFitted) -> Balance:
     names = [column.label for column in preprocessor.linear_columns()]
     X = preprocessor.linear(blind.values, blind.centre)[:, columns]
     chance = crossed.patients.propensity[rows]
-    return balance(X, tuple(names[j] for j in columns), crossed.treated[rows], chance)
+    centres = _centres(crossed)
+    X = np.column_stack([X, *centres.values()])
+    labels = *(names[j] for j in columns), *(f"centre {name}" for name in centres)
+    return balance(X, labels, crossed.treated[rows], chance)
+
+
+def _centres(crossed: CrossFitted) -> dict[str, Bools]:
+    """Return name -> members (m,) of the centres of compared patients; empty if it is one."""
+    centre = crossed.cohort.centre
+    if centre is None:
+        return {}
+    own = centre[crossed.rows]
+    names, count = np.unique(own[own != ""], return_counts=True)
+    kept = [str(name) for name in names[count >= CENTRE]]
+    return {name: own == name for name in kept} if len(names) > 1 else {}
+
+
+def _one_armed(crossed: CrossFitted) -> dict[str, Bools]:
+    """Return name -> members (m,) of the centres in which an arm is rare beyond chance."""
+    centres = _centres(crossed)
+    if not centres:
+        return {}
+    X = np.column_stack([*centres.values()]).astype(float)
+    regions, names = rare_regions(X, crossed.treated[crossed.rows] == 1), [*centres]
+    found = {}
+    for column, low, high in zip(regions.column, regions.low, regions.high, strict=True):
+        above = np.isfinite(low)
+        # The upper side of one indicator is a centre, the lower one all others.
+        if above.sum() == 1 and not np.isfinite(high).any():
+            name = names[column[above][0]]
+            found[name] = centres[name]
+    return found
 
 
 def _hazard_ratios(crossed: CrossFitted, missing: MissingConfounders) -> dict[str, Estimate]:

@@ -20,6 +20,7 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config
 from accomplice.training.evaluation.response import ResponseEvaluation, judge_response
 from accomplice.training.models.predictions import EXTERNAL, MODEL, Predictions
+from accomplice.training.models.provenance import updates_of
 from accomplice.training.models.response import ResponseModel
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.treatment.benefit import under
@@ -91,7 +92,7 @@ def refuse_seen(bundle: Bundle, cohort: Cohort, path: str) -> None:
             f"{path}: the model was trained on this very cohort: evaluate takes another one; how "
             "the model did on its own, out of fold, is in its run"
         )
-    if own in [update["cohort_fingerprint"] for update in made.get("updates", ())]:
+    if own in [update["cohort_fingerprint"] for update in updates_of(made)]:
         raise InputError(
             f"{path}: the model was updated by this very cohort: evaluate takes another one; how "
             "its patients fared when held out of the update is in the bundle's metrics"

@@ -225,6 +225,15 @@ class TestAnswers:
         how = contest.predict(updated, other, "os", "other/study.yaml").how
         assert how.endswith("its level and slope were updated on these patients")
 
+    def test_an_update_that_changes_nothing_is_none(self, work, tmp_path):
+        bundle = Bundle.load(Path("first"))
+        other = load_cohort(work / "other/study.yaml")
+        update = {"cohort_fingerprint": other.fingerprint(), "form": "nothing"}
+        provenance = {**bundle.provenance, "updates": [update]}
+        replace(bundle, provenance=provenance).save(tmp_path / "same")
+        same = contest.contender(str(tmp_path / "same"))
+        assert "updated" not in contest.predict(same, other, "os", "other/study.yaml").how
+
 
 class TestPromote:
     def test_a_refusal_changes_nothing(self, store, capsys):

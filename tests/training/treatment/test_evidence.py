@@ -31,6 +31,7 @@ from accomplice.training.treatment.judging import (
 from accomplice.training.treatment.missing_confounders import MissingConfounders
 from accomplice.training.treatment.sensitivity import Unrecorded
 from accomplice.training.treatment.trial_range import TrialRange
+from tests.benchmarks.characteristics.positivity import confounded, quick
 
 untimed = settings(deadline=None)
 CONFIG = configure(["net.members=2"])
@@ -47,6 +48,25 @@ def with_treatment(crossed, **changed):
     cohort = crossed.cohort
     update = {"treatment": cohort.study.treatment.model_copy(update=changed)}
     return replace(crossed, cohort=replace(cohort, study=cohort.study.model_copy(update=update)))
+
+
+def test_a_centre_without_an_arm_is_named():
+    rng = np.random.default_rng(3)
+    cohort = confounded(500, "none", 0.8, rng)
+    centre = np.array(["east", "north", "south"])[rng.integers(0, 3, 500)]
+    values, column = cohort.values.copy(), cohort.study.treatment_position
+    fair = evidence(quick(replace(cohort, centre=centre), 0).crossed, CONFIG)
+    assert fair.one_armed == ()
+    values[centre != "east", column] = values[:, column].min()
+    one = replace(cohort, centre=centre, values=values)
+    some = evidence(quick(one, 0).crossed, CONFIG)
+    assert set(some.one_armed) == {"north", "south"}
+    assert some.overlap < 0.5
+    assert some.balance.off
+    assert some.balance.names[some.balance.worst].startswith("centre ")
+    said = sentences(some)
+    assert "'north', 'south'" in said["overlap"]
+    assert "In some centres" not in sentences(fair)["overlap"]
 
 
 class TestScores:
