@@ -27,7 +27,7 @@ from accomplice.data.coding import (
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import binary_target, notes_on, survival_targets, texts_of
 from accomplice.data.readers.columns import column
-from accomplice.data.rows.identifiers import identifiers
+from accomplice.data.rows.identifiers import patient_ids
 from accomplice.data.rows.one_per_patient import one_per_patient
 from accomplice.data.study import Study
 from accomplice.data.study_parts import FromDates
@@ -340,21 +340,6 @@ class _Table:
             "left_out": int((~keep).sum()),
             "notes": self.notes,
         }
-
-
-def patient_ids(study: Study, frame: pd.DataFrame) -> NDArray[np.str_]:
-    """Return the patients' identifiers (n,): the id column, or the rows' numbers from 1.
-
-    Args:
-        study: study with the id column, or without one.
-        frame: the table (n rows).
-
-    Raises:
-        InputError: the id column or an identifier is missing.
-    """
-    if study.id is None:
-        return np.arange(1, len(frame) + 1).astype(str)
-    return identifiers(frame, study.id)
 
 
 def _centres(frame: pd.DataFrame, name: str) -> NDArray[np.str_]:

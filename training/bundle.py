@@ -21,7 +21,7 @@ from accomplice.data.coding import ABSENT, Flagger, code
 from accomplice.data.errors import InputError, expect, nearest, some
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.preprocessing.training_range import TrainingRange
-from accomplice.data.rows.identifiers import patient_ids, read_centre
+from accomplice.data.rows.identifiers import new_patient_ids, read_centre
 from accomplice.data.study import Study, parse_study
 from accomplice.training.models.answer import Answer
 from accomplice.training.models.golden_rows import Replayable, golden, replays
@@ -128,7 +128,7 @@ class Bundle:
         centre = self.training_range.known_centre(read_centre(self.study, frame))
         self.training_range.flag(flags, values, centre)
         self.flag_times(flags, asked)
-        table: dict[str, Any] = {"patient_id": patient_ids(self.study, frame, first)}
+        table: dict[str, Any] = {"patient_id": new_patient_ids(self.study, frame, first)}
         table |= self.answer(values, centre, at_rates).columns(asked)
         table["flags"] = [SEPARATOR.join(own) or OK for own in flags]
         return pd.DataFrame(table)
@@ -158,7 +158,7 @@ class Bundle:
         centre = self.training_range.known_centre(read_centre(self.study, frame))
         found = attribute(self.primary, values, centre, tick=tick)
         return pd.DataFrame(
-            {"patient_id": patient_ids(self.study, frame, first), **found.columns()}
+            {"patient_id": new_patient_ids(self.study, frame, first), **found.columns()}
         )
 
     def answer(

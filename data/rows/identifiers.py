@@ -39,7 +39,22 @@ def identifiers(frame: pd.DataFrame, name: str, where: str = "id") -> NDArray[np
     return np.asarray(ids)
 
 
-def patient_ids(study: Study, frame: pd.DataFrame, first: int) -> NDArray[np.str_]:
+def patient_ids(study: Study, frame: pd.DataFrame) -> NDArray[np.str_]:
+    """Return the patients' identifiers (n,): the id column, or the rows' numbers from 1.
+
+    Args:
+        study: study with the id column, or without one.
+        frame: the table (n rows).
+
+    Raises:
+        InputError: the id column or an identifier is missing.
+    """
+    if study.id is None:
+        return np.arange(1, len(frame) + 1).astype(str)
+    return identifiers(frame, study.id)
+
+
+def new_patient_ids(study: Study, frame: pd.DataFrame, first: int) -> NDArray[np.str_]:
     """Return identifiers (n,) of new patients; a row without one gets its number.
 
     Args:

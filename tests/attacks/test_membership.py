@@ -11,10 +11,10 @@ import pytest
 
 from accomplice.data.cohort import build_cohort
 from accomplice.data.synthetic import draw
-from accomplice.serving.deployment import packaging
+from accomplice.serving.deployment.packaging import package
 from accomplice.training.bundle import Bundle
 from accomplice.training.leakage.cohort_overlap import sketch
-from accomplice.training.models.manifest import digest_of, without_sketch
+from accomplice.training.models.manifest import digest_of, read_folder, without_sketch
 from tests.attacks.membership import gain, likelihoods, signals
 
 #: Whether each person took part.
@@ -87,10 +87,12 @@ class TestAnOlderBundle:
         assert "sketch" not in Bundle.load(older).provenance
 
     def test_is_copied_without_its_sketch(self, older, folder, tmp_path):
-        plain = without_sketch(older, tmp_path / "plain")
-        assert digest_of(plain) == digest_of(folder)
-        assert without_sketch(folder, tmp_path / "unused") == folder
+        plain = without_sketch(read_folder(older))
+        assert plain.digest == digest_of(folder)
+        assert digest_of(plain.write(tmp_path / "plain")) == plain.digest
+        content = read_folder(folder)
+        assert without_sketch(content) is content
 
-    def test_is_packed_without_its_sketch(self, older, folder, tmp_path, monkeypatch):
-        monkeypatch.setattr(packaging, "_package", lambda path, *_: digest_of(path))
-        assert packaging.package(older, tmp_path / "store") == digest_of(folder)
+    def test_is_packed_without_its_sketch(self, older, folder, tmp_path):
+        packed = package(read_folder(older), tmp_path / "store")
+        assert digest_of(packed.path / "src" / "bundle") == digest_of(folder)

@@ -9,10 +9,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accomplice.data.cohort import Cohort, _centres, build_cohort, build_patients, patient_ids
+from accomplice.data.cohort import Cohort, _centres, build_cohort, build_patients
 from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort, load_endpoints
 from accomplice.data.outcomes import code_events, survival_targets
+from accomplice.data.rows.identifiers import patient_ids
 from accomplice.data.study import parse_study
 from accomplice.data.study_parts import SurvivalEndpoint, as_level
 

@@ -15,9 +15,7 @@ rank-weighted average treatment effects", JASA 2025).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -26,7 +24,6 @@ from accomplice.data.coding import is_option
 from accomplice.data.splits import within
 from accomplice.training.config import Config
 from accomplice.training.estimators.censoring import censoring_of
-from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.hazard_ratios import fit_effects
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import Censoring, censoring, judged_horizon
@@ -34,6 +31,7 @@ from accomplice.training.estimators.logistic import logit
 from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import COMMON, RARE, WORTH
 from accomplice.training.estimators.proportional_hazards import zph_test
+from accomplice.training.treatment.arm_scores import arm_scores
 from accomplice.training.treatment.balance import Balance, balance
 from accomplice.training.treatment.benefit import benefit_horizon, under
 from accomplice.training.treatment.compared import at_landmark, too_few, treatment_and_status
@@ -55,8 +53,6 @@ BOUND = 0.05
 CONSTANT = 1e-9
 #: Months after the landmark from which on the hazard ratio is estimated again.
 LATER = (3.0, 6.0, 12.0, 24.0)
-#: Maximum of intervals of follow-up on which the chance not to be censored is taken as constant.
-CELLS = 60
 #: Groups of predicted gain whose observed gain is shown.
 GROUPS = 4
 
@@ -176,73 +172,6 @@ def permuted(crossed: CrossFitted, config: Config, seed: int = 0) -> Estimate | 
         return None
     larger = within(-found.patients.log_hr[found.rows], found.fold[found.rows])
     return _relative(found, larger, config.seed).rate
-
-
-def arm_scores(
-    treated: Array,
-    propensity: Array,
-    time: Array,
-    event: Bools,
-    weights: Censoring,
-    grid: TimeGrid,
-    cumulative: Sequence[Array],
-    start: float,
-    months: Array,
-) -> Array:
-    """Return doubly robust scores (m, 2, n) of survival with and without treatment.
-
-    With S the predicted survival in an arm from the start on, Λ its cumulative hazard, e the
-    probability of the arm and G that not to be censored, the score at month t of a patient followed
-    to y is
-
-        S(t) − 1(in the arm) / e · S(t) ([event by t] / (S(y) G(y−)) − ∫ dΛ(u) / (S(u) G(u))),
-
-    with the integral from the start to the earlier of y and t: the inverse weights of treatment and
-    censoring, each augmented by the prediction (Bai, Tsiatis, Lu and Song, Lifetime Data Anal 2017;
-    Westling, Luedtke, Gilbert and Carone, "Inference for treatment-specific survival curves using
-    machine learning", JASA 2024). Its mean is consistent if either the predictions are right, or
-    both the propensities and the weights.
-
-    Args:
-        treated: (n,) 1 or 0.
-        propensity: (n,) probability of treatment, inside (0, 1).
-        time: (n,) months of follow-up, above the start.
-        event: (n,) whether the event was seen.
-        weights: distribution of the censoring time of these patients.
-        grid: the j bins of the curves.
-        cumulative: (n, j + 1) cumulative hazards with the treatment, and without it.
-        start: month from which on patients are followed.
-        months: (m,) months of the scores, rising, after the start.
-    """
-    own, case = np.minimum(time, months[-1]), event & (time <= months[-1])
-    lost = np.unique(time[~event & (time < months[-1])])
-    if len(lost) > CELLS:
-        lost = np.quantile(lost, np.arange(1, CELLS) / CELLS)
-    edges = np.unique([start, *lost, *months])
-    of_event = _inverse(weights.before(own), case)
-    begun = [grid.at(curve, np.array([start]))[:, 0] for curve in cumulative]
-    arms = ((treated == 1) / propensity, (treated == 0) / (1 - propensity))
-    # 1 / S at the end of follow-up so far, and the integral up to there.
-    grown, gathered = np.ones((2, len(time))), np.zeros((2, len(time)))
-    scores = np.empty((len(months), 2, len(time)))
-    for begin, end in pairwise(edges):
-        still, seen = own > begin, case & (own <= end)
-        inverse = _inverse(weights.at(begin), still) + _inverse(weights.before(end), still)
-        for k, curve in enumerate(cumulative):
-            before = grown[k].copy()
-            grown[k] = np.exp(grid.at_own(curve, np.minimum(own, end)) - begun[k])
-            gathered[k] += (grown[k] - before) * inverse / 2
-            if end in months:
-                alive = np.exp(begun[k] - grid.at(curve, np.array([end]))[:, 0])
-                residual = alive * (seen * grown[k] * of_event - gathered[k])
-                scores[np.searchsorted(months, end), k] = alive - arms[k] * residual
-    return scores
-
-
-def _inverse(chance: Array, needed: Bools) -> Array:
-    """Return 1 / chance (n,) where it is needed and above 0, else 0."""
-    chance = np.broadcast_to(chance, needed.shape)
-    return np.divide(1.0, chance, out=np.zeros(needed.shape), where=needed & (chance > 0))
 
 
 def _arms(crossed: CrossFitted) -> ArmCounts:

@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from accomplice.data.coding import code
-from accomplice.data.cohort import patient_ids
 from accomplice.data.drafting.draft import draft_study
 from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort, read_patients, stream_patients
 from accomplice.data.readers.reader import Selection
 from accomplice.data.readers.registry import READERS, recognise
+from accomplice.data.rows.identifiers import patient_ids
 from accomplice.data.study import parse_study
 from examples import json_lines_reader
 from examples.json_lines_reader import JsonLinesReader

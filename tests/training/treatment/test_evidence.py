@@ -17,6 +17,7 @@ from accomplice.training.estimators.hazard_ratios import HazardRatio
 from accomplice.training.estimators.kaplan_meier import censoring, power_curves
 from accomplice.training.estimators.logistic import logit
 from accomplice.training.estimators.proportional_hazards import zph_test
+from accomplice.training.treatment.arm_scores import arm_scores
 from accomplice.training.treatment.compared import compared
 from accomplice.training.treatment.evidence import sentences
 from accomplice.training.treatment.expected_events import fitted_rates
@@ -24,7 +25,6 @@ from accomplice.training.treatment.immortal_time import Early, EarlyEvents
 from accomplice.training.treatment.judging import (
     Estimate,
     _halves,
-    arm_scores,
     evidence,
     permuted,
 )
