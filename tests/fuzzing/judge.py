@@ -12,6 +12,7 @@ import json
 import re
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
+from accomplice.data.cells.few_patients import merged_into_other
 from accomplice.data.cells.missing import Words, words_of
 from accomplice.data.cohort import Cohort
 from accomplice.data.drafting.draft import Answers, Draft, draft_study, render_study
@@ -84,9 +86,13 @@ def truth_of(case: Case) -> Read:
     """Return what is true of a case's table."""
     table = case.table
     kept = [i for i in range(table.rows) if i not in table.left_out]
-    ids = table.role("id").cells if table.has("id") else [str(i + 1) for i in range(table.rows)]
+    if table.has("id"):  # a cohort is in the order of its identifiers
+        ids = [cell.strip() for cell in table.role("id").cells]
+        kept.sort(key=ids.__getitem__)
+    else:
+        ids = [str(i + 1) for i in range(table.rows)]
     return Read(
-        tuple(ids[i].strip() for i in kept),
+        tuple(ids[i] for i in kept),
         tuple(rounded(table.role("time").values[i]) or 0.0 for i in kept),
         tuple(table.role("event").values[i] == 1 for i in kept),
         {case.name(c): _truth(c, kept) for c in table.features()},
@@ -133,6 +139,10 @@ def _truth(column: Column, kept: Sequence[int]) -> tuple[str, tuple[float | None
         return alike("number", [None if v is None else float(v) for v in values])
     order = column.order or tuple(sorted({str(v) for v in values if v is not None}))
     places = {level: float(i) for i, level in enumerate(order)}
+    if column.kind == "category":  # a draft joins levels that few patients have
+        sizes = Counter(str(v) for v in column.values if v is not None)
+        other, few = merged_into_other(sizes)
+        places |= dict.fromkeys(few, places.get(other, -1.0))
     return alike(column.kind, [None if v is None else places[str(v)] for v in values])
 
 

@@ -16,7 +16,9 @@ FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("
 #: The peers of an evaluation are an optional extra, imported where it is installed and asked for.
 MAY_COMPARE = frozenset({"training/fitting/peers.py"})
 #: The command line starts the service; nothing else in training knows of it.
-MAY_SERVE = frozenset(f"training/cli/{name}.py" for name in ("demo", "deploy", "served_model"))
+MAY_SERVE = frozenset(
+    f"training/cli/{name}.py" for name in ("demo", "deploy", "promote", "served_model")
+)
 #: Copyleft, or able to run code from a file.
 NOWHERE = {"sksurv", "lifelines", "pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 UNSAFE = {"torch.load", "torch.save", "np.save", "pd.read_pickle", "yaml.load", "eval", "exec"}

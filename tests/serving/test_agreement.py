@@ -83,7 +83,7 @@ def test_all_ways_agree_for_a_thousand_patients(
     assert all(kind in flags for kind in kinds)
     assert expected["risk_group"].nunique() == 3
 
-    http = Client("http://test", transport=Bridge(client))
+    http = Client("http://localhost", transport=Bridge(client))
     same(http.predict_batch(people, TIMES).frame(), expected)
     some = people.iloc[::50]
     singly = [http.predict(row, TIMES) for row in some.to_dict("records")]  # type: ignore[arg-type]

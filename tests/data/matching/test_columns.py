@@ -8,7 +8,7 @@ import pytest
 from accomplice.data.coding import code
 from accomplice.data.errors import InputError
 from accomplice.data.loading import read_patients
-from accomplice.serving.requests.patient_reader import PatientReader
+from accomplice.serving.requests.patient_reader import PatientReader, renamed
 from tests.fixtures.studies import study_of
 
 AGE = {"kind": "number", "column": "c1"}
@@ -60,7 +60,8 @@ def test_a_table_and_a_request_take_a_feature_by_its_column_and_its_name(
     study = study_of(**{feature: {"kind": "number", "column": column}, "sex": SEX})
     found = coded(tmp_path, study, **{given: [7], "c2": ["M"]})
     reader = PatientReader(study)
-    asked = reader.read([reader.renamed({given: 7, "c2": "M"})])
+    sent = {given: 7, "c2": "M"}
+    asked = reader.read([renamed(sent, reader.renames(sent))])
     assert found.values.tolist() == asked.values.tolist() == [[7, 1]]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import accomplice.training.fitting.peers
+from accomplice.data.escaping import markdown
 from accomplice.training.budget import Budget
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import log_risk
@@ -102,7 +103,7 @@ def test_a_line_says_why_there_are_none(monkeypatch, prepared, config, tiny_trai
     assert KAPLAN_MEIER in judged.gains
     primary = replace(tiny_trained.primary, evaluation=judged)
     text = note(replace(tiny_trained, survival={"os": primary}))
-    assert f"Not compared with a baseline: {judged.notes[0]}" in text
+    assert f"Not compared with a baseline: {markdown(judged.notes[0])}" in text
     assert judged.to_json()["notes"] == list(judged.notes)
 
 

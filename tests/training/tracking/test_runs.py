@@ -153,7 +153,7 @@ class TestSketch:
     def test_is_kept_with_the_run_and_in_no_bundle(self, searched, cohort):
         trained, folder, logged = searched
         assert find_sketch(trained.bundle)["patients"] == len(cohort)
-        for held in (folder, find_bundle(f"runs:/{logged.run_id}")):
+        for held in (folder, find_bundle(f"runs:/{logged.run_id}").path):
             assert not any(b"sketch" in file.read_bytes() for file in held.iterdir())
 
     def test_is_found_for_an_updated_model_and_not_for_another(self, searched):
