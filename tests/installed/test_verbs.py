@@ -107,8 +107,13 @@ def test_serve(model: str, python: Path, folder: Path, tmp_path: Path):
 def test_ui(model: str, python: Path, folder: Path, tmp_path: Path):
     argv = [str(python.parent / "accomplice"), "ui", "--port"]
     with serving(argv, folder, tmp_path, "/health") as url:
-        page = httpx.get(url, trust_env=False, timeout=30, follow_redirects=True)
+        secret = re.search(r"TOKEN=(\S+)", (tmp_path / "server.log").read_text())[1]
+        asked = {"trust_env": False, "timeout": 30, "follow_redirects": True}
+        page = httpx.get(url, headers={"Authorization": f"Bearer {secret}"}, **asked)
+        closed = httpx.get(url, **asked)
     assert "<title>MLflow</title>" in page.text
+    assert closed.status_code == 401
+    assert "<title>MLflow</title>" not in closed.text
 
 
 def test_demo(run: Run):
