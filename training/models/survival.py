@@ -206,9 +206,8 @@ class SurvivalModel:
             outside = np.asarray(whole.any(axis=1))
             advice = advise(found, own, option, treatment, self.distrust, outside)
         risk = log_risk(cumulative) - self.risk_centre
-        ends = None
-        if log_hz is not None:
-            ends = self._ends(log_hz, own, status)
+        ends = None if log_hz is None else self._ends(log_hz, own, status)
+        if ends is not None:
             ends = np.stack([np.minimum(ends[0], cumulative), np.maximum(ends[1], cumulative)])
         return SurvivalAnswer(
             grid,
