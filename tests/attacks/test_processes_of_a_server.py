@@ -25,9 +25,8 @@ from tests.serving.conftest import bundle, bundle_path, study, table  # noqa: F4
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="serving forks its worker")
 
-#: Seconds in which a server is back or over on a busy machine, whichever process of it is killed;
-#: an idle one needs less than one.
-GAP = 10.0
+#: Seconds in which a server is back or over, whichever of its processes is killed.
+GAP = 2.0
 #: Serves with less time for requests under way at the end.
 HASTY = """
 import sys
@@ -231,5 +230,5 @@ def test_answers_under_load_are_right_while_the_worker_is_killed(server: Family)
     server["worker"].kill()
     for thread in threads:
         thread.join()
-    assert len(statuses) > 4
+    assert len(statuses) > 10
     assert all(statuses)

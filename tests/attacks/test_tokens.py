@@ -20,7 +20,7 @@ from accomplice.training.processes import free_port
 from tests.serving.conftest import bundle_path, patient, study, table  # noqa: F401
 
 #: Seconds in which a server must follow its token file.
-WITHIN = 15.0
+WITHIN = 5.0
 
 
 @dataclass
