@@ -123,7 +123,7 @@ class Connections:
                 del self._open[old.owner]
 
     def _close_one(self, owner: str) -> None:
-        """Close the oldest connection of an address that waits, best one that never asked."""
+        """Close an address's oldest idle connection, preferably one without any request yet."""
         waiting = [each for each in self._open[owner] if not each.has_place]
         silent = (each for each in waiting if each.cycle is None)
         chosen = next(silent, waiting[0]) if waiting else next(reversed(self._open[owner]))
@@ -131,7 +131,7 @@ class Connections:
         chosen.transport.abort()
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close all connections whose time is over, now and then again."""
+        """Close all connections past their deadline, now and at regular intervals."""
         now = loop.time()
         for of_owner in [*self._open.values()]:
             for each in [*of_owner]:

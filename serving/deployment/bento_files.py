@@ -29,7 +29,7 @@ SUMS_SIGNATURE = f"{SUMS}.sig"
 BUNDLE = Path("src", "bundle")
 #: Files that the checksums leave out: themselves and the signatures.
 UNLISTED = (SUMS, SUMS_SIGNATURE, (BUNDLE / SIGNATURE).as_posix())
-#: Folder into which Python writes what it compiles; a trusted copy has none.
+#: Folder of Python's compiled modules; a trusted copy has none.
 COMPILED = "__pycache__"
 
 
@@ -58,7 +58,7 @@ def check_bento(bento: Path) -> None:
 def trusted_copy(path: Path, keys: Path, folder: Path) -> Path:
     """Copy a signed bundle or Bento to a folder of this process alone, checked as it is read.
 
-    What is served is then what was signed, whoever may write to ``path`` meanwhile.
+    The copy has the signed content, also if others write to ``path`` meanwhile.
 
     Args:
         path: folder of the bundle or Bento.

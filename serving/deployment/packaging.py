@@ -116,7 +116,7 @@ def package(
         bundle = replace(bundle, signature=sign(bundle.files[MANIFEST], key))
     if key is not None or not (path / BENTO).is_file():
         home.mkdir(parents=True, exist_ok=True)
-        # Packed aside: what appears in the store is whole, also where two pack the same at once.
+        # Packed aside: the store never holds a part of a Bento, also where two pack it at once.
         with TemporaryDirectory(prefix=".package-", dir=home) as aside:
             stage, part = Path(aside, "stage"), Path(aside, "archive")
             for source in sources:

@@ -7,7 +7,7 @@ imported and loaded. The supervisor has no other socket, by which another user c
 A worker that takes no more requests, whether it was killed or told to end, is replaced at once;
 connections meanwhile wait in the listening socket. A worker that ends before it was ready ends the
 server, unless an earlier one was ready. The server also ends by a signal, and with the process that
-started it, where that one says so. Whichever process is killed, none is left that holds the port.
+started it, where that one says so. After a kill of any of these processes none holds the port.
 """
 
 from __future__ import annotations
