@@ -90,22 +90,24 @@ def cross_fit(
     models = []
     for k, preprocessor in enumerate(preprocessors):
         out = fold == k
-        X = preprocessor.linear(blind.values, blind.centre)
-        models.append(
-            fit_propensity(X[~out], known[~out], seed, _possible_confounders(preprocessor))
-        )
-        chance[out] = models[k].chance(X[out])
+        inside, outside = blind.take(~out), blind.take(out)
+        X = preprocessor.linear(inside.values, inside.centre)
+        columns = _possible_confounders(preprocessor)
+        models.append(fit_propensity(X, known[~out], seed, columns, inside.centre))
+        X = preprocessor.linear(outside.values, outside.centre)
+        chance[out] = models[k].chance(X, outside.centre)
     log_hr, sd = np.empty(len(cohort)), np.empty(len(cohort))
     for k, part in enumerate(training):
         out = fold == k
         fitted, _ = fit_effect(
             part, cumulative[~out], grid, chance[~out], config, preprocessors[k], models[k]
         )
-        found = fitted.of(blind.values[out], None if blind.centre is None else blind.centre[out])
+        outside = blind.take(out)
+        found = fitted.of(outside.values, outside.centre)
         log_hr[out], sd[out] = found.log_hr, found.sd
     preprocessor = Preprocessor.fit(blind.study, blind.values, blind.centre, bins=1)
     X = preprocessor.linear(blind.values, blind.centre)
-    model = fit_propensity(X, known, seed, _possible_confounders(preprocessor))
+    model = fit_propensity(X, known, seed, _possible_confounders(preprocessor), blind.centre)
     whole, terms = fit_effect(cohort, cumulative, grid, chance, config, preprocessor, model)
     patients = PatientEffect(log_hr, sd, chance)
     return CrossFitted(whole, patients, cohort, preprocessors, fold, cumulative, grid, terms)
@@ -144,7 +146,7 @@ def fit_effect(
     difference = (treated - chance)[rows]
     design = np.column_stack([np.ones(len(mean)), mean]) * difference[:, None]
     prior = np.append(COMMON_SD, sd)
-    X = preprocessor.design(singles, blind.values)[:, propensity.columns]
+    X = propensity.used(preprocessor.design(singles, blind.values), blind.centre)
     missed = missed_terms(cohort, cumulative, grid, chance, X, propensity.terms)
     terms = missed.with_parts(X)
     theta, covariance = posterior(cohort, cumulative, grid, rows, design, prior, terms)

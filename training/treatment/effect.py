@@ -42,7 +42,7 @@ class PatientEffect(NamedTuple):
     sd: Array
     """(n,) its standard deviation, by coefficients, missing modifiers and ``UNEXPLAINED``."""
     propensity: Array
-    """(n,) probability of being treated among patients like this one."""
+    """(n,) probability of being treated among patients like this one, in the same centre."""
 
     def take(self, rows: Ints | Bools | slice) -> PatientEffect:
         """Return the patients at ``rows``."""
@@ -84,7 +84,7 @@ class Effect:
         missing = np.einsum("kij,ij->k", spread, np.outer(slopes, slopes) + certain)
         variance = np.einsum("ni,ij,nj->n", X, self.covariance, X) + missing[pattern]
         variance += UNEXPLAINED**2
-        chance = self.propensity.chance(self.preprocessor.design(single, values))
+        chance = self.propensity.chance(self.preprocessor.design(single, values), centre)
         return PatientEffect(X @ self.theta, np.sqrt(np.maximum(variance, 0.0)), chance)
 
     def design(self, values: Array, centre: NDArray[np.str_] | None = None) -> Array:

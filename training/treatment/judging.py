@@ -40,13 +40,12 @@ from accomplice.training.treatment.evidence import ArmCounts, Evidence
 from accomplice.training.treatment.expected_events import Rates, fitted_rates
 from accomplice.training.treatment.immortal_time import early_events, strata
 from accomplice.training.treatment.missing_confounders import MissingConfounders
+from accomplice.training.treatment.propensity.fit import large_centres
 from accomplice.training.treatment.propensity.rare_regions import rare_regions
 from accomplice.training.treatment.rate import Ranked, Scored, cross_ranked, mean, ranked
 from accomplice.training.treatment.sensitivity import INTERVALS, OverTime, Unrecorded, rmst_gain
 from accomplice.training.treatment.trial_range import TrialRange
 
-#: Minimum of compared patients of a centre that is shown in the balance.
-CENTRE = 10
 #: Least distance of a propensity from 0 and 1 where it is divided by.
 BOUND = 0.05
 #: Standard deviation below which a column is constant.
@@ -213,9 +212,7 @@ def _centres(crossed: CrossFitted) -> dict[str, Bools]:
     if centre is None:
         return {}
     own = centre[crossed.rows]
-    names, count = np.unique(own[own != ""], return_counts=True)
-    kept = [str(name) for name in names[count >= CENTRE]]
-    return {name: own == name for name in kept} if len(names) > 1 else {}
+    return {name: own == name for name in large_centres(own)}
 
 
 def _one_armed(crossed: CrossFitted) -> dict[str, Bools]:

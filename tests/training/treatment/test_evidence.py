@@ -16,6 +16,7 @@ from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.hazard_ratios import HazardRatio
 from accomplice.training.estimators.kaplan_meier import censoring, power_curves
 from accomplice.training.estimators.logistic import logit
+from accomplice.training.estimators.policy import RARE
 from accomplice.training.estimators.proportional_hazards import zph_test
 from accomplice.training.treatment.arm_scores import arm_scores
 from accomplice.training.treatment.compared import compared
@@ -59,11 +60,19 @@ def test_a_centre_without_an_arm_is_named():
     assert fair.one_armed == ()
     values[centre != "east", column] = values[:, column].min()
     one = replace(cohort, centre=centre, values=values)
-    some = evidence(quick(one, 0).crossed, CONFIG)
+    crossed = quick(one, 0).crossed
+    some = evidence(crossed, CONFIG)
     assert set(some.one_armed) == {"north", "south"}
     assert some.overlap < 0.5
-    assert some.balance.off
-    assert some.balance.names[some.balance.worst].startswith("centre ")
+    assert {f"centre {name}" for name in ("east", "north", "south")} < set(some.balance.names)
+    # Nobody of these centres is like a treated patient, so that advice abstains.
+    assert crossed.patients.propensity[crossed.rows & (centre != "east")].max() < RARE
+    blind = one.prognostic()
+    served = {
+        name: crossed.effect.of(blind.values, np.full(500, name)) for name in ("east", "north")
+    }
+    assert served["north"].propensity.max() < RARE
+    assert np.median(served["east"].propensity) > 0.3
     said = sentences(some)
     assert "'north', 'south'" in said["overlap"]
     assert "In some centres" not in sentences(fair)["overlap"]

@@ -12,10 +12,12 @@ are counted beside the models.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from accomplice.data.arrays import Array, Bools, Ints
@@ -29,11 +31,13 @@ from accomplice.training.estimators.logistic import (
 )
 from accomplice.training.treatment.propensity.boosted import boost_propensity
 from accomplice.training.treatment.propensity.rare_regions import rare_regions
-from accomplice.training.treatment.propensity.score import Propensity, only_linear
+from accomplice.training.treatment.propensity.score import Propensity, indicators, only_linear
 from accomplice.training.treatment.propensity.terms import Terms, candidates, chosen, judged
 
 #: Maximum of patients in a fit, which suffices for the few coefficients.
 MOST_PATIENTS = 20_000
+#: Minimum of patients of a centre that has an indicator.
+CENTRE = 10
 #: Folds by which penalties and weights are chosen.
 FOLDS = 5
 #: Penalties tried, from strong to weak.
@@ -50,7 +54,13 @@ CLEARLY = 1.645
 LEAST_GAIN = 2.706
 
 
-def fit_propensity(X: Array, treated: Array, seed: int, columns: Ints | None = None) -> Propensity:
+def fit_propensity(
+    X: Array,
+    treated: Array,
+    seed: int,
+    columns: Ints | None = None,
+    centre: NDArray[np.str_] | None = None,
+) -> Propensity:
     """Fit the propensity score, to a random ``MOST_PATIENTS`` if more patients are known.
 
     Args:
@@ -60,18 +70,25 @@ def fit_propensity(X: Array, treated: Array, seed: int, columns: Ints | None = N
         columns: (c,) indices of the columns that may be used; by default all. They must not be
             chosen by the treatment, which would make the penalty too small. Columns without
             variation are left out.
+        centre: (n,) centres, empty text where unknown; None where none is known.
     """
     known = np.flatnonzero(~np.isnan(treated))
     if len(known) > MOST_PATIENTS:
         known = np.random.default_rng(seed).permutation(known)[:MOST_PATIENTS]
     X, label = X[known], treated[known] == 1
+    centre = None if centre is None else centre[known]
     spread = X.std(axis=0)
     columns = np.arange(X.shape[1]) if columns is None else columns
     columns = columns[spread[columns] > 1e-9]
     X = X[:, columns]
     rarer = int(min(label.sum(), (~label).sum()))
-    if rarer < FOLDS or not len(columns):
+    if rarer < FOLDS:
         return only_linear(columns, fit_logistic(X, label, TRIED[0] * max(rarer, 1)))
+    share = {name: size / len(X) for name, size in large_centres(centre).items()}
+    centres = {name: 1 / math.sqrt(part * (1 - part)) for name, part in share.items()}
+    X = np.concatenate([X, indicators(centre, centres, len(X))], axis=1)
+    if not X.shape[1]:
+        return only_linear(columns, fit_logistic(X, label, TRIED[0] * rarer))
     fold = stratified_folds(label, np.arange(len(label), dtype=float), FOLDS, seed)
     choice, chance, models = _cross_validated([X] * FOLDS, label, fold)
     model = choice.fit(X, label)
@@ -89,7 +106,26 @@ def fit_propensity(X: Array, treated: Array, seed: int, columns: Ints | None = N
     gained = float(np.log((1 - weight) + weight * second / first).sum())
     weight = weight if weight >= LEAST_WEIGHT and gained > LEAST_GAIN else 0.0
     regions = rare_regions(X, label)
-    return Propensity(columns, model, terms, trees if weight else None, weight, regions)
+    grown_trees = trees if weight else None
+    return Propensity(columns, centres, model, terms, grown_trees, weight, regions)
+
+
+def large_centres(centre: NDArray[np.str_] | None) -> dict[str, int]:
+    """Return the size of each centre of at least ``CENTRE`` patients; none if there is one centre.
+
+    Args:
+        centre: (n,) centres, empty text where unknown; None where none is known.
+
+    Example:
+        >>> large_centres(np.array(["a"] * 12 + ["b"] * 12 + ["c", ""]))
+        {'a': 12, 'b': 12}
+    """
+    if centre is None:
+        return {}
+    names, count = np.unique(centre[centre != ""], return_counts=True)
+    if len(names) < 2:
+        return {}
+    return {str(name): int(size) for name, size in zip(names, count, strict=True) if size >= CENTRE}
 
 
 def likeliest_weight(first: Array, second: Array) -> float:

@@ -1,4 +1,4 @@
-"""The propensity score: the probability of being treated, given the features.
+"""The propensity score: the probability of being treated, given the features and the centre.
 
 Rosenbaum and Rubin, "The central role of the propensity score in observational studies for causal
 effects", Biometrika 1983.
@@ -6,10 +6,12 @@ effects", Biometrika 1983.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Ints
 from accomplice.training.estimators.logistic import Logistic
@@ -23,12 +25,15 @@ RAREST = 0.01
 
 @dataclass(frozen=True)
 class Propensity:
-    """A fitted propensity score P(treated | features)."""
+    """A fitted propensity score P(treated | features, centre)."""
 
     columns: Ints
     """(c,) indices of the columns of the linear design that are used."""
+    centres: Mapping[str, float]
+    """Name of each of k centres, whose indicators are further columns -> value of its indicator for
+    its patients: 1 over its standard deviation, as the design's columns are standardised."""
     model: Logistic
-    """Regression on these columns, and the terms after them."""
+    """Regression on these columns (c + k), and the terms after them."""
     terms: Terms
     """Steps, hinges and products of these columns."""
     trees: BoostedPropensity | None
@@ -38,9 +43,25 @@ class Propensity:
     regions: Regions
     """Regions in which an arm is missing."""
 
-    def chance(self, X: Array) -> Array:
-        """Return the propensity (n,), clipped to [RAREST, 1 − RAREST], for a design X (n, p)."""
-        used = X[:, self.columns]
+    def used(self, X: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Return the columns (n, c + k) that are used of a design X (n, p), and the indicators.
+
+        Args:
+            X: linear design.
+            centre: (n,) centres; None where none is known.
+        """
+        return np.concatenate(
+            [X[:, self.columns], indicators(centre, self.centres, len(X))], axis=1
+        )
+
+    def chance(self, X: Array, centre: NDArray[np.str_] | None = None) -> Array:
+        """Return the propensity (n,), clipped to [RAREST, 1 − RAREST].
+
+        Args:
+            X: (n, p) linear design.
+            centre: (n,) centres; None where none is known.
+        """
+        used = self.used(X, centre)
         chance = self.model.probability(self.terms.beside(used))
         if self.trees is not None:
             chance = (1 - self.weight) * chance + self.weight * self.trees.probability(used)
@@ -51,6 +72,7 @@ class Propensity:
         """Return the fitted state as plain data."""
         return {
             "columns": self.columns.tolist(),
+            "centres": dict(self.centres),
             "model": self.model.to_json(),
             "terms": self.terms.to_json(),
             "trees": None if self.trees is None else self.trees.to_json(),
@@ -66,6 +88,7 @@ class Propensity:
             return only_linear(columns, model)
         return cls(
             columns,
+            raw.get("centres", {}),
             model,
             Terms.from_json(raw["terms"]),
             None if raw["trees"] is None else BoostedPropensity.from_json(raw["trees"]),
@@ -76,4 +99,20 @@ class Propensity:
 
 def only_linear(columns: Ints, model: Logistic) -> Propensity:
     """Return the propensity of a logistic regression alone, on columns (c,) of the design."""
-    return Propensity(columns, model, Terms.none(), None, 0.0, Regions.none())
+    return Propensity(columns, {}, model, Terms.none(), None, 0.0, Regions.none())
+
+
+def indicators(centre: NDArray[np.str_] | None, centres: Mapping[str, float], n: int) -> Array:
+    """Return the indicators of k centres for n patients (n, k).
+
+    They are 0 for a patient of another centre, or of an unknown one.
+
+    Args:
+        centre: (n,) centres; None where none is known.
+        centres: name of each centre -> value of its indicator for its patients.
+        n: number of patients.
+    """
+    if centre is None or not centres:
+        return np.zeros((n, len(centres)))
+    own = centre[:, None] == np.array([*centres])
+    return np.where(own, np.array([*centres.values()]), 0.0)

@@ -143,7 +143,10 @@ def chosen(
     if fitted.shape[1] > len(X) // 4 or not len(terms.left):
         return terms.take(np.empty(0, dtype=int))
     root = np.sqrt(np.maximum(variance, 1e-9))[:, None]
-    basis, _ = np.linalg.qr(root * fitted)
+    basis, triangle = np.linalg.qr(root * fitted)
+    # A column that follows from the others, as the last centre's, has no direction of its own.
+    own = np.abs(np.diag(triangle))
+    basis = basis[:, own > 1e-9 * own.max()]
     made, left = root * terms.of(X), residual / root[:, 0]
     whole = (made**2).sum(axis=0)
     made -= basis @ (basis.T @ made)

@@ -167,6 +167,55 @@ def test_nobody_of_a_level_or_beyond_a_value_has_a_chance():
     assert (chance[~never] > 0.1).mean() > 0.95
 
 
+def in_centres(n, seed=0):
+    """A design, centres, who was treated, and the true chance, which differs by centre."""
+    rng = np.random.default_rng(seed)
+    X, place = rng.normal(size=(n, 4)), rng.integers(0, 4, n)
+    chance = expit(0.6 * X[:, 0] + np.array([-1.5, -0.5, 0.5, 1.5])[place])
+    centre = np.array(["north", "east", "south", "west"])[place]
+    return X, centre, (rng.random(n) < chance).astype(float), chance
+
+
+def test_the_centre_decides_too():
+    X, centre, treated, chance = in_centres(3000)
+    found = fit_propensity(X, treated, 0, centre=centre)
+    assert np.abs(found.chance(X, centre) - chance).mean() < 0.03
+    assert np.abs(fit_propensity(X, treated, 0).chance(X) - chance).mean() > 0.15
+    # Other centres, and unknown ones, are between those that are known.
+    for other in (None, np.full(3000, "elsewhere"), np.full(3000, "")):
+        assert found.chance(X, other).mean() == pytest.approx(treated.mean(), abs=0.06)
+
+
+def test_neither_order_nor_names_of_centres_matter():
+    X, centre, treated, _ = in_centres(400)
+    expected = fit_propensity(X, treated, 0, centre=centre).chance(X, centre)
+    renamed = np.array([name[::-1] for name in centre])
+    found = fit_propensity(X, treated, 0, centre=renamed).chance(X, renamed)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_small_centres_are_not_kept():
+    X, centre, treated, _ = in_centres(400)
+    centre[:5] = "hamlet"
+    assert set(fit_propensity(X, treated, 0, centre=centre).centres) == {
+        "north",
+        "east",
+        "south",
+        "west",
+    }
+    assert not fit_propensity(X, treated, 0, centre=np.full(400, "north")).centres
+
+
+def test_nobody_of_a_centre_that_never_treats_has_a_chance():
+    X, centre, treated, _ = in_centres(400)
+    treated[centre == "north"] = 0.0
+    found = fit_propensity(X, treated, 0, centre=centre)
+    assert found.chance(X, centre)[centre == "north"].max() < 0.1
+    assert (found.chance(X, centre)[centre != "north"] > 0.1).mean() > 0.9
+    again = Propensity.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
+    np.testing.assert_array_equal(again.chance(X, centre), found.chance(X, centre))
+
+
 @pytest.mark.parametrize("kind", ["linear", "corner"])
 def test_json_round_trip_is_exact(kind):
     X, treated, _ = drawn(200) if kind == "linear" else bent(600, kind)
