@@ -27,7 +27,6 @@ from accomplice.data.errors import InputError
 from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
 from accomplice.training.models.manifest import LARGEST, MANIFEST, WEIGHTS, to_json
-from tests.serving.conftest import bundle_path, study, table  # noqa: F401
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits memory and time")
 
@@ -89,7 +88,7 @@ def said_of(folder: Path) -> str:
 
 
 @pytest.fixture
-def broken(bundle_path: Path, tmp_path: Path) -> Iterator[Path]:  # noqa: F811
+def broken(bundle_path: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy to change, with little memory and time to read it."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -271,8 +270,7 @@ class TestTensors:
         refused(broken, "not those of a model")
 
     @pytest.mark.parametrize(
-        "path",
-        [("net", "members"), ("net", "bins"), ("net", "folds"), ("net", "hidden_width")],
+        "path", [("net", "members"), ("net", "bins"), ("net", "folds"), ("net", "hidden_width")]
     )
     @pytest.mark.parametrize("size", [10**9, -1, 0, 2.5, "9", None, True, [1]])
     def test_sizes_that_the_tensors_have_not(

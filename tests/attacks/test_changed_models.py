@@ -44,7 +44,6 @@ from accomplice.training.tracking.registry import register_bundle
 from accomplice.training.tracking.store import find_bundle, open_store
 from accomplice.training.tracking.stores.recorded import DIGEST
 from accomplice.training.tracking.stores.recorded import SIGNATURE as SIGNATURE_TAG
-from tests.serving.conftest import bundle, bundle_path, other_path, study, table  # noqa: F401
 
 #: Packs a bundle.
 PACK = """
@@ -77,11 +76,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def registry(
-    bundle: Bundle,  # noqa: F811
-    bundle_path: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def registry(bundle: Bundle, bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose store has a registered model."""
     folder = tmp_path_factory.mktemp("registry")
     with pytest.MonkeyPatch.context() as patch:
@@ -110,11 +105,7 @@ def files(registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 class TestRegistry:
     def test_another_bundle_in_its_place_is_refused_by_all(
-        self,
-        files: Path,
-        other_path: Path,  # noqa: F811
-        tmp_path: Path,
-        capsys: pytest.CaptureFixture[str],
+        self, files: Path, other_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         shutil.copytree(other_path, files, dirs_exist_ok=True)
         (tmp_path / "t.csv").write_text("age_years\n61\n")
@@ -136,9 +127,7 @@ class TestRegistry:
                 found(MODEL)
 
     def test_it_is_refused_by_the_runs_digest_where_the_versions_is_gone(
-        self,
-        files: Path,
-        other_path: Path,  # noqa: F811
+        self, files: Path, other_path: Path
     ) -> None:
         client = mlflow.MlflowClient()
         client.delete_model_version_tag(NAME, "1", DIGEST)
@@ -163,11 +152,7 @@ class TestRegistry:
             Champion(f"models:/{NAME}@champion", tmp_path / "handover").begin()
 
     def test_what_lies_beside_a_bundle_is_not_registered(
-        self,
-        bundle: Bundle,  # noqa: F811
-        bundle_path: Path,  # noqa: F811
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        self, bundle: Bundle, bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder = Path(shutil.copytree(bundle_path, tmp_path / "b"))
         (folder / "evil.py").write_text("raise SystemExit")
@@ -210,9 +195,7 @@ class TestRegistry:
 
 @pytest.fixture(scope="module")
 def packed(
-    bundle_path: Path,  # noqa: F811
-    keys: tuple[Path, Path],
-    tmp_path_factory: pytest.TempPathFactory,
+    bundle_path: Path, keys: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Packaged:
     """A signed bento, of a bundle that came with other files, packed by two at once."""
     folder = Path(shutil.copytree(bundle_path, tmp_path_factory.mktemp("packed") / "b"))
@@ -263,10 +246,7 @@ class TestBento:
         assert (found / "src" / "accomplice" / "__init__.py").is_file()
 
     def test_serve_runs_a_private_copy_of_what_was_signed(
-        self,
-        bento: Path,
-        keys: tuple[Path, Path],
-        monkeypatch: pytest.MonkeyPatch,
+        self, bento: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         served: list[tuple[Path, int]] = []
 
@@ -329,11 +309,7 @@ class TestBento:
             trusted_copy(bento, keys[1], tmp_path / "three")
 
     def test_a_bundles_signature_is_none_of_a_bento_and_of_no_other_bundle(
-        self,
-        bento: Path,
-        keys: tuple[Path, Path],
-        other_path: Path,  # noqa: F811
-        tmp_path: Path,
+        self, bento: Path, keys: tuple[Path, Path], other_path: Path, tmp_path: Path
     ) -> None:
         bundled = bento / "src" / "bundle"
         shutil.copy(bundled / SIGNATURE, bento / SUMS_SIGNATURE)
@@ -347,10 +323,7 @@ class TestBento:
 
 class TestKeys:
     def test_openssl_makes_keys_and_signatures(
-        self,
-        bundle_path: Path,  # noqa: F811
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        self, bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if shutil.which("openssl") is None:
             pytest.skip("needs openssl")
@@ -417,7 +390,7 @@ class TestKeys:
                 read_trusted(trusted)
 
 
-def test_without_trust_no_cryptography_is_imported(bundle_path: Path) -> None:  # noqa: F811
+def test_without_trust_no_cryptography_is_imported(bundle_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from accomplice.serving.deployment.server import serve_command\n"

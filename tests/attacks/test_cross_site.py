@@ -8,14 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.wire import Answer, Server, prediction, read, served
-from tests.serving.conftest import bundle_path, study, table  # noqa: F401
 
 
 @pytest.fixture(scope="module")
-def server(
-    bundle_path: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Server]:
+def server(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with served(bundle_path, tmp_path_factory.mktemp("open")) as server:
         yield server
 

@@ -13,7 +13,6 @@ import pytest
 
 from accomplice.serving.requests.schemas import MOST_CELLS
 from tests.attacks.wire import Server, prediction, served
-from tests.serving.conftest import bundle_path, study, table  # noqa: F401
 
 #: MB of bodies and answers that the server may hold.
 MEMORY = 64
@@ -21,10 +20,7 @@ BATCH = "POST /predict_batch"
 
 
 @pytest.fixture(scope="module")
-def server(
-    bundle_path: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Server]:
+def server(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("large")
     with served(bundle_path, folder, ACCOMPLICE_MEMORY_MB=str(MEMORY)) as server:
         yield server

@@ -21,7 +21,6 @@ import pytest
 
 from accomplice.training.processes import HOST, end, free_port
 from tests.benchmarks.serving import answers
-from tests.serving.conftest import bundle, bundle_path, study, table  # noqa: F401
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="serving forks its worker")
 
@@ -88,7 +87,7 @@ def served(path: Path) -> Iterator[Family]:
 
 
 @pytest.fixture(scope="module")
-def server(bundle_path: Path) -> Iterator[Family]:  # noqa: F811
+def server(bundle_path: Path) -> Iterator[Family]:
     with served(bundle_path) as family:
         yield family
 
@@ -131,16 +130,10 @@ def test_connections_wait_for_the_next_worker(server: Family) -> None:
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [
-        ("starter", signal.SIGKILL),
-        ("supervisor", signal.SIGKILL),
-        ("starter", signal.SIGHUP),
-    ],
+    [("starter", signal.SIGKILL), ("supervisor", signal.SIGKILL), ("starter", signal.SIGHUP)],
 )
 def test_no_process_holds_the_port_after_another_is_killed(
-    bundle_path: Path,  # noqa: F811
-    name: str,
-    number: signal.Signals,
+    bundle_path: Path, name: str, number: signal.Signals
 ) -> None:
     with served(bundle_path) as family:
         target = family[name]
@@ -151,7 +144,7 @@ def test_no_process_holds_the_port_after_another_is_killed(
             pass
 
 
-def test_a_client_that_reads_nothing_does_not_hold_up_the_end(bundle_path: Path) -> None:  # noqa: F811
+def test_a_client_that_reads_nothing_does_not_hold_up_the_end(bundle_path: Path) -> None:
     port = free_port()
     env = {**os.environ, "ACCOMPLICE_BUNDLE": str(bundle_path)}
     body = json.dumps({"patients": [{"age_years": 61}] * 4000}).encode()
@@ -191,11 +184,7 @@ def test_a_client_that_reads_nothing_does_not_hold_up_the_end(bundle_path: Path)
     ],
 )
 def test_a_wrong_start_is_one_line(
-    bundle_path: Path,  # noqa: F811
-    variables: dict[str, str],
-    options: list[str],
-    said: str,
-    command: list[str],
+    bundle_path: Path, variables: dict[str, str], options: list[str], said: str, command: list[str]
 ) -> None:
     with socket.create_server((HOST, 0)) as taken:
         words = {"BUNDLE": str(bundle_path), "TAKEN": str(taken.getsockname()[1])}

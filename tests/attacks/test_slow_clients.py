@@ -12,7 +12,6 @@ import pytest
 
 from accomplice.serving.api.connections import LONGEST_HEADERS, MOST_OF_ADDRESS
 from tests.attacks.wire import Server, prediction, read, served
-from tests.serving.conftest import bundle_path, study, table  # noqa: F401
 
 #: Requests under way at once.
 PLACES = 4
@@ -21,10 +20,7 @@ SCRIPT = "GET /static_content/swagger-ui-bundle.js"
 
 
 @pytest.fixture(scope="module")
-def server(
-    bundle_path: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Server]:
+def server(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("secured")
     places = {"ACCOMPLICE_CONCURRENCY": str(PLACES)}
     with served(bundle_path, folder, secured=True, **places) as server:

@@ -16,7 +16,6 @@ from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
 from accomplice.training.tracking.registry import register_bundle
 from accomplice.training.tracking.store import open_store
-from tests.serving.conftest import bundle, bundle_path, study, table  # noqa: F401
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="takes rights away from root")
 
@@ -36,9 +35,7 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.fixture(scope="module")
 def project(
-    bundle: Bundle,  # noqa: F811
-    bundle_path: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
+    bundle: Bundle, bundle_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
     """A folder that may only be read, with a store, a bundle and a table."""
     folder = tmp_path_factory.mktemp("project")
