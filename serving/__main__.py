@@ -111,13 +111,14 @@ def serve(host: str, port: int, certificate: Path | None = None, key: Path | Non
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     _prepare_descriptors()
-    Limits.of_environment()
+    limits = Limits.of_environment()
     check_address(host, tokens=bool(os.environ.get(TOKENS_VARIABLE)))
     tls = tls_context(certificate, key) if certificate is not None and key is not None else None
     listener = listen(port, host)
     # All that a worker needs is imported, and the first bundle loaded, before a worker is forked.
     import bentoml
 
+    from accomplice.serving.api.connections import Connections
     from accomplice.serving.deployment.http_server import http_config
     from accomplice.serving.deployment.worker import work
     from accomplice.serving.endpoint import load_first
@@ -126,7 +127,8 @@ def serve(host: str, port: int, certificate: Path | None = None, key: Path | Non
     logging.config.dictConfig(LOGGING)
     # As BentoML's own worker has it: an error at the start ends the process.
     bentoml.server_context.worker_index = 1
-    config = http_config(Accomplice.to_asgi(), tls)  # type: ignore[attr-defined]
+    connections = Connections.of_environment(limits.concurrency)
+    config = http_config(Accomplice.to_asgi(), connections, tls)  # type: ignore[attr-defined]
     config.load()
     folder, handover = os.environ.pop(TIED_VARIABLE, None), os.environ.get(HANDOVER_VARIABLE)
     tied = [] if folder is None else [0]

@@ -30,7 +30,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from accomplice.serving.api.errors import envelope
 from accomplice.serving.api.guard import ADMITTED
-from accomplice.serving.api.tokens import CONCURRENCY_VARIABLE
 from accomplice.serving.deployment.listener import read_proxy
 
 #: Maximum of bytes of a request's line, headers and trailers.
@@ -78,10 +77,13 @@ class Connections:
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def of_environment(cls, environ: Mapping[str, str] = os.environ) -> Connections:
+    def of_environment(
+        cls, concurrency: int, environ: Mapping[str, str] = os.environ
+    ) -> Connections:
         """Return the connections within the limits that environment variables and system set.
 
         Args:
+            concurrency: maximum of requests under way at once.
             environ: the environment variables.
 
         Raises:
@@ -92,10 +94,6 @@ class Connections:
         most = MOST
         if files != resource.RLIM_INFINITY:
             most = min(MOST, max(files - OTHER_FILES, files // 4))
-        try:
-            concurrency = int(environ.get(CONCURRENCY_VARIABLE, 0))
-        except ValueError:
-            concurrency = 0  # the guard refuses it
         return cls(
             None if proxy is None else owner_of(proxy), max(MOST_OF_ADDRESS, 2 * concurrency), most
         )

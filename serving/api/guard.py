@@ -45,21 +45,16 @@ from accomplice.serving.api.headers import (
     read_headers,
 )
 from accomplice.serving.api.refusals import CLOSE, RETRY, RefusedError
-from accomplice.serving.api.tokens import (
-    BELOW,
-    BODY_VARIABLE,
-    CONCURRENCY_VARIABLE,
-    MEMORY_VARIABLE,
-    TOKENS_VARIABLE,
-    TokenFile,
-)
+from accomplice.serving.api.tokens import TOKENS_VARIABLE, TokenFile
 
-#: Default maximum of requests under way at once.
-CONCURRENCY = 128
-#: Default maximum of a body's size, in MB.
-BODY_MB = 16.0
-#: Default maximum of bytes of large bodies and answers at once, in MB.
-MEMORY_MB = 512.0
+#: Maximum of requests under way at once: environment variable and default.
+CONCURRENCY_VARIABLE, CONCURRENCY = "ACCOMPLICE_CONCURRENCY", 128
+#: Maximum of a body's size, in MB: environment variable and default.
+BODY_VARIABLE, BODY_MB = "ACCOMPLICE_MAX_BODY_MB", 16.0
+#: Maximum of bytes of large bodies and answers at once, in MB: environment variable and default.
+MEMORY_VARIABLE, MEMORY_MB = "ACCOMPLICE_MEMORY_MB", 512.0
+#: Upper bound (exclusive) of all these.
+BELOW = 1_000_000
 #: Bytes of the largest answer, which has to fit.
 ANSWER = 48 * 2**20
 #: Maximum of a body's size where it holds one patient, in bytes: a parser holds up all others.
@@ -114,9 +109,11 @@ class Limits:
         token_file = environ.get(TOKENS_VARIABLE)
         limits = cls(
             tokens=TokenFile(Path(token_file)) if token_file else {},
-            concurrency=int(_number(environ, CONCURRENCY_VARIABLE, CONCURRENCY, whole=True)),
+            concurrency=int(
+                _number(environ, CONCURRENCY_VARIABLE, CONCURRENCY, "--concurrency, ", whole=True)
+            ),
             body=int(_number(environ, BODY_VARIABLE, BODY_MB) * 2**20),
-            memory=int(_number(environ, MEMORY_VARIABLE, MEMORY_MB) * 2**20),
+            memory=int(_number(environ, MEMORY_VARIABLE, MEMORY_MB, "--memory, ") * 2**20),
         )
         least = limits.body + ANSWER
         if limits.memory < least:
@@ -124,14 +121,16 @@ class Limits:
         return limits
 
 
-def _number(environ: Mapping[str, str], name: str, default: float, *, whole: bool = False) -> float:
+def _number(
+    environ: Mapping[str, str], name: str, default: float, option: str = "", *, whole: bool = False
+) -> float:
     try:
         value = float(environ.get(name, default))
     except ValueError:
         value = 0.0
     if not 0 < value < BELOW or (whole and not value.is_integer()):
         kind = "whole number" if whole else "number"
-        raise InputError(f"{name}: must be a {kind} above 0 and below {BELOW}")
+        raise InputError(f"{option}{name}: must be a {kind} above 0 and below {BELOW}")
     return value
 
 

@@ -1,7 +1,6 @@
 """Access tokens of the endpoint, and their file, which holds names, hashes and last moments alone.
 
-``serving.api.guard`` checks them. The process that starts a server reads the file too, but must not
-import the guard.
+``serving.api.guard`` checks them; the process that starts a server reads the file too.
 """
 
 from __future__ import annotations
@@ -22,17 +21,6 @@ from accomplice.serving.api.errors import logger
 
 #: Environment variable of the token file's path.
 TOKENS_VARIABLE = "ACCOMPLICE_TOKENS"
-#: Environment variable of the maximum of requests under way at once.
-CONCURRENCY_VARIABLE = "ACCOMPLICE_CONCURRENCY"
-#: Environment variable of the maximum of a body's size, in MB.
-BODY_VARIABLE = "ACCOMPLICE_MAX_BODY_MB"
-#: Environment variable of the maximum of bytes of large bodies and answers at once, in MB.
-MEMORY_VARIABLE = "ACCOMPLICE_MEMORY_MB"
-#: Environment variable of the address of a proxy, whose connections are not counted by address.
-PROXY_VARIABLE = "ACCOMPLICE_PROXY"
-#: Upper bound (exclusive) of all maxima.
-BELOW = 1_000_000
-
 #: Pattern of a token file's line: name, SHA-256 and, of a token that expires, its last moment.
 LINE = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})(?::([0-9TZ:-]+))?")
 #: Form of a last moment, in UTC.

@@ -16,22 +16,22 @@ from accomplice.serving.deployment.listener import BACKLOG
 KEEP_ALIVE = 5
 
 
-def http_config(app: App, tls: SSLContext | None = None) -> uvicorn.Config:
+def http_config(
+    app: App, connections: Connections, tls: SSLContext | None = None
+) -> uvicorn.Config:
     """Return uvicorn's configuration.
 
     Args:
         app: the service as an ASGI application.
+        connections: open connections of the server, and their limits.
         tls: certificate and key; None to answer without encryption.
-
-    Raises:
-        InputError: as :meth:`Connections.of_environment`.
     """
     options: dict[str, Any] = {}
     if tls is not None:
         options["ssl_context_factory"] = lambda *_: tls
     return uvicorn.Config(
         app,
-        http=partial(Connection, open_connections=Connections.of_environment()),  # type: ignore[arg-type]
+        http=partial(Connection, open_connections=connections),  # type: ignore[arg-type]
         ws="none",
         interface="asgi3",
         lifespan="on",

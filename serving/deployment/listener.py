@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from accomplice.data.errors import InputError
-from accomplice.serving.api.tokens import PROXY_VARIABLE
 from accomplice.training.processes import bound
 
+#: Environment variable of the address of a proxy, whose connections are not counted by address.
+PROXY_VARIABLE = "ACCOMPLICE_PROXY"
 #: Connections that the system holds for a worker that is busy or being replaced.
 BACKLOG = 2048
 

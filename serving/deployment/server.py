@@ -17,18 +17,16 @@ from typing import IO, Protocol
 
 import accomplice
 from accomplice.data.errors import InputError
-from accomplice.serving.api.guard import Limits
-from accomplice.serving.api.tokens import (
-    BELOW,
-    CONCURRENCY_VARIABLE,
-    MEMORY_VARIABLE,
-    PROXY_VARIABLE,
-    TOKENS_VARIABLE,
-    read_tokens,
-)
+from accomplice.serving.api.guard import CONCURRENCY_VARIABLE, MEMORY_VARIABLE, Limits
+from accomplice.serving.api.tokens import TOKENS_VARIABLE, read_tokens
 from accomplice.serving.deployment.bento_files import check_bento
 from accomplice.serving.deployment.handover import HANDOVER_VARIABLE
-from accomplice.serving.deployment.listener import check_address, read_proxy, tls_context
+from accomplice.serving.deployment.listener import (
+    PROXY_VARIABLE,
+    check_address,
+    read_proxy,
+    tls_context,
+)
 from accomplice.serving.deployment.memory import TUNABLES, TUNABLES_VARIABLE
 from accomplice.serving.deployment.supervisor import TIED_VARIABLE
 from accomplice.training.models.manifest import MANIFEST, digest_of
@@ -123,8 +121,6 @@ class Access:
             # Links stay: an orchestrator changes a mounted file by another link.
             env[TOKENS_VARIABLE] = str(self.tokens.absolute())
         if self.concurrency is not None:
-            if not 0 < self.concurrency < BELOW:
-                raise InputError(f"--concurrency: must be above 0 and below {BELOW}")
             env[CONCURRENCY_VARIABLE] = str(self.concurrency)
         if self.memory is not None:
             env[MEMORY_VARIABLE] = str(self.memory)

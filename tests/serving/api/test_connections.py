@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -17,8 +16,8 @@ from accomplice.data.errors import InputError
 from accomplice.serving.api import connections
 from accomplice.serving.api.connections import Connections, owner_of
 from accomplice.serving.api.guard import ADMITTED
-from accomplice.serving.api.tokens import CONCURRENCY_VARIABLE, PROXY_VARIABLE
 from accomplice.serving.deployment.http_server import http_config
+from accomplice.serving.deployment.listener import PROXY_VARIABLE
 from accomplice.training.processes import HOST
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -58,10 +57,8 @@ class App:
 class Server:
     def __init__(self, app: App, **limits: Any) -> None:
         self.app, self.connections = app, Connections(**limits)
-        config = http_config(app)
-        config.http = partial(config.http.func, open_connections=self.connections)  # type: ignore[union-attr]
         self.listener = socket.create_server((HOST, 0))
-        self.uvicorn = uvicorn.Server(config)
+        self.uvicorn = uvicorn.Server(http_config(app, self.connections))
         self.thread = threading.Thread(target=self.uvicorn.run, args=([self.listener],))
         self.thread.start()
 
@@ -296,12 +293,12 @@ def test_owners(address: str, owner: str) -> None:
 )
 def test_other_files_have_room(monkeypatch: pytest.MonkeyPatch, files: int, most: int) -> None:
     monkeypatch.setattr(connections.resource, "getrlimit", lambda _: (files, files))
-    assert Connections.of_environment({})._most == most
+    assert Connections.of_environment(128, {})._most == most
 
 
 def test_limits_of_the_environment() -> None:
-    made = Connections.of_environment({PROXY_VARIABLE: "10.0.0.9", CONCURRENCY_VARIABLE: "500"})
+    made = Connections.of_environment(500, {PROXY_VARIABLE: "10.0.0.9"})
     assert (made._proxy, made._of_address) == ("10.0.0.9", 1000)
     assert made._most <= connections.MOST
     with pytest.raises(InputError, match="--proxy"):
-        Connections.of_environment({PROXY_VARIABLE: "proxy.example"})
+        Connections.of_environment(128, {PROXY_VARIABLE: "proxy.example"})

@@ -17,15 +17,14 @@ from starlette.routing import Route
 
 from accomplice.data.errors import InputError
 from accomplice.serving.api import bodies, guard
-from accomplice.serving.api.guard import Guard, Limits
-from accomplice.serving.api.tokens import (
+from accomplice.serving.api.guard import (
     BODY_VARIABLE,
     CONCURRENCY_VARIABLE,
     MEMORY_VARIABLE,
-    TOKENS_VARIABLE,
-    hashed,
-    new_token,
+    Guard,
+    Limits,
 )
+from accomplice.serving.api.tokens import TOKENS_VARIABLE, hashed, new_token
 
 
 class App:

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from accomplice.data.errors import InputError
-from accomplice.serving.api.tokens import CONCURRENCY_VARIABLE, TOKENS_VARIABLE, new_token
+from accomplice.serving.api.guard import CONCURRENCY_VARIABLE
+from accomplice.serving.api.tokens import TOKENS_VARIABLE, new_token
 from accomplice.serving.deployment import server
 from accomplice.serving.deployment.server import Access, ServerError, running, serve_command
 from accomplice.training.processes import check_free, free_port
