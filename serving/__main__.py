@@ -24,8 +24,9 @@ from accomplice.data.errors import InputError
 from accomplice.data.escaping import say
 from accomplice.serving.api.tokens import TOKENS_VARIABLE
 from accomplice.serving.deployment.handover import FIRST, HANDOVER_VARIABLE, Handover
-from accomplice.serving.deployment.listener import check_address, listen, tls_context
+from accomplice.serving.deployment.listener import check_address, tls_context
 from accomplice.serving.deployment.supervisor import TIED_VARIABLE, UNABLE, Supervisor
+from accomplice.training.processes import listen
 
 #: Environment variables, set where they are not set yet, before heavy imports. One thread a worker:
 #: more do not help so small a model.

@@ -26,6 +26,8 @@ HOST = "127.0.0.1"
 FIRST_PORT = 20_000
 #: First port that Linux gives to a process that asks for any; other systems begin higher.
 FIRST_SYSTEM_PORT = 32_768
+#: Connections that the system holds for a server that is busy or being replaced.
+BACKLOG = 2048
 #: Seconds that a server has to end by itself; it gives its workers 22.
 GRACE = 24.0
 
@@ -102,13 +104,13 @@ def check_free(port: int, host: str = HOST) -> None:
         host: IP address to listen on.
 
     Raises:
-        InputError: as for :func:`bound`.
+        InputError: as for :func:`listen`.
     """
-    bound(port, host).close()
+    listen(port, host).close()
 
 
-def bound(port: int, host: str = HOST) -> socket.socket:
-    """Return a socket with an address and a port, which does not listen yet.
+def listen(port: int, host: str = HOST) -> socket.socket:
+    """Return a listening socket.
 
     Args:
         port: port to listen on.
@@ -122,6 +124,8 @@ def bound(port: int, host: str = HOST) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((host, port))
+        # Fails where another process was bound to the port before, and has begun to listen.
+        made.listen(BACKLOG)
     except OSError as error:
         made.close()
         if error.errno == errno.EADDRNOTAVAIL:

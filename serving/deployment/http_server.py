@@ -10,7 +10,7 @@ import uvicorn
 
 from accomplice.serving.api.connections import Connection, Connections
 from accomplice.serving.api.errors import App
-from accomplice.serving.deployment.listener import BACKLOG
+from accomplice.training.processes import BACKLOG
 
 #: Seconds that a connection may stay open between two requests.
 KEEP_ALIVE = 5

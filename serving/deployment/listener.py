@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
 from accomplice.data.errors import InputError
-from accomplice.training.processes import bound
 
 #: Environment variable of the address of a proxy, whose connections are not counted by address.
 PROXY_VARIABLE = "ACCOMPLICE_PROXY"
-#: Connections that the system holds for a worker that is busy or being replaced.
-BACKLOG = 2048
 
 
 def check_address(host: str, *, tokens: bool) -> None:
@@ -37,27 +33,6 @@ def check_address(host: str, *, tokens: bool) -> None:
             f"--host {host}: other machines can reach it, so it needs --tokens FILE "
             "(accomplice token NAME makes one)"
         )
-
-
-def listen(port: int, host: str) -> socket.socket:
-    """Return a listening socket.
-
-    Args:
-        port: port to listen on.
-        host: IP address to listen on.
-
-    Raises:
-        InputError: the port is taken or needs privileges, or ``host`` is no address of this
-            machine.
-    """
-    listener = bound(port, host)
-    try:
-        listener.listen(BACKLOG)
-    except OSError:
-        # Another process was bound to the port, and has begun to listen.
-        listener.close()
-        raise InputError(f"port {port} is taken: name another one") from None
-    return listener
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:

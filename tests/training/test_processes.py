@@ -1,4 +1,4 @@
-"""Signals that reach spawned processes, and free ports."""
+"""Signals that reach spawned processes, and ports."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from multiprocessing.connection import Connection
 
 import pytest
 
+from accomplice.data.errors import InputError
 from accomplice.training import processes
-from accomplice.training.processes import HOST, free_port, uninterrupted_children
+from accomplice.training.processes import HOST, free_port, listen, uninterrupted_children
 
 
 def told(pipe: Connection) -> None:
@@ -45,3 +46,9 @@ def test_free_port_is_none_that_is_taken_nor_one_that_the_system_gives(monkeypat
         assert free_port() != port
     assert not again
     assert port < processes.FIRST_SYSTEM_PORT
+
+
+def test_only_one_process_listens_on_a_port():
+    port = free_port()
+    with listen(port), pytest.raises(InputError, match=f"port {port} is taken"):
+        listen(port)

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from accomplice.data.errors import InputError
-from accomplice.serving.deployment.listener import check_address, listen, tls_context
-from accomplice.training.processes import HOST, free_port
+from accomplice.serving.deployment.listener import check_address, tls_context
+from accomplice.training.processes import HOST, free_port, listen
 
 
 @pytest.fixture
@@ -59,12 +59,6 @@ def test_other_addresses_need_tokens() -> None:
         check_address("::", tokens=False)
     with pytest.raises(InputError, match="give an address"):
         check_address("example", tokens=True)
-
-
-def test_only_one_process_listens_on_a_port() -> None:
-    port = free_port()
-    with listen(port, HOST), pytest.raises(InputError, match=f"port {port} is taken"):
-        listen(port, HOST)
 
 
 def test_a_certificate_is_shown(files: tuple[Path, Path, Path]) -> None:

@@ -6,8 +6,8 @@ import importlib.util
 import os
 import re
 import secrets
-import socket
 import sys
+from socket import socket
 
 import mlflow
 import uvicorn
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from accomplice.data.errors import InputError
 from accomplice.data.escaping import say
-from accomplice.training.processes import HOST, check_free
+from accomplice.training.processes import HOST, listen
 from accomplice.training.tracking.store import Store
 from accomplice.training.tracking.stores.lost import end_lost_runs
 from accomplice.training.tracking.ui.guard import Guard, folder_of
@@ -56,7 +56,8 @@ def run_ui(store: Store, port: int, *, secret: bool = True) -> None:
         say(*links(port))
         return
     token = make_token(secret=secret)
-    with _listen(port) as listener:
+    # Before the links are printed, so that none leads to another user's server.
+    with listen(port) as listener:
         say(*links(port, token))
         if token:
             say(f"programs    {TOKEN}={token} MLFLOW_TRACKING_URI=http://{HOST}:{port}")
@@ -82,7 +83,7 @@ def run_dashboard(storage: str, port: int, *, secret: bool = True) -> None:
         )
     check_storage(storage)
     token = make_token(secret=secret)
-    with _listen(port) as listener:
+    with listen(port) as listener:
         say(f"studies: {address('', port, token)}")
         _serve(Guard(optuna_pages(storage, folder_of(token)), OPTUNA, token), listener)
 
@@ -108,17 +109,7 @@ def make_token(*, secret: bool) -> str:
     return token
 
 
-def _listen(port: int) -> socket.socket:
-    """Return a socket that listens, so that no printed link leads to another user's server.
-
-    Raises:
-        InputError: the port is taken or needs privileges.
-    """
-    check_free(port)
-    return socket.create_server((HOST, port))
-
-
-def _serve(app: ASGIApp, listener: socket.socket) -> None:
+def _serve(app: ASGIApp, listener: socket) -> None:
     """Serve an application in this process, which has one socket and no other process.
 
     MLflow would look for remains of its assistant when it starts (lifespan).
