@@ -82,8 +82,9 @@ class Supervisor:
         os.set_blocking(self._signals, False)
         signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)
         for each in (*ENDING, signal.SIGCHLD):
-            # Under nohup SIGHUP is ignored, and in a shell's background SIGINT.
-            if signal.getsignal(each) is not signal.SIG_IGN:
+            # Under nohup SIGHUP is ignored, and in a shell's background SIGINT. Where SIGCHLD is
+            # ignored, the system keeps no exit code of a worker.
+            if each == signal.SIGCHLD or signal.getsignal(each) is not signal.SIG_IGN:
                 signal.signal(each, lambda *_: None)
         # A collection would write to each object, so that its page is no longer shared.
         gc.collect()

@@ -114,6 +114,19 @@ def test_the_server_ends_with_the_process_that_started_it(tmp_path: Path) -> Non
         assert not alive(pid)
 
 
+def test_a_worker_is_replaced_where_the_ends_of_children_are_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with supervised(tmp_path / "w", "well") as process:
+            signal.signal(signal.SIGCHLD, before)
+            os.kill(started(tmp_path / "w", 1)[-1], signal.SIGKILL)
+            started(tmp_path / "w", 2)
+            process.terminate()
+            assert process.wait(30) == 0
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_a_worker_sees_that_its_supervisor_was_killed(tmp_path: Path) -> None:
     folder = tmp_path / "w"
     with supervised(folder, "orphan") as process:
