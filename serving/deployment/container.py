@@ -15,6 +15,7 @@ from pathlib import Path
 
 from accomplice.data.errors import InputError
 from accomplice.serving.api.tokens import TOKENS_VARIABLE
+from accomplice.serving.deployment.bento_files import COMPILED
 from accomplice.serving.deployment.memory import TUNABLES, TUNABLES_VARIABLE
 from accomplice.serving.deployment.server import BENTO
 
@@ -45,9 +46,7 @@ COPY bento ./bento
 ENV {variable}={tokens} \\
     PYTHONPATH=/srv/bento/src \\
     BENTOML_HOME=/tmp/bentoml \\
-    BENTOML_DO_NOT_TRACK=True \\
     {tunables} \\
-    OMP_NUM_THREADS=1 \\
     PYTHONUNBUFFERED=1
 USER 10001
 EXPOSE {port}
@@ -78,24 +77,22 @@ def base_image(name: str | None = None) -> str:
 
 
 def write_context(bento: Path, tag: str, folder: Path, base: str) -> None:
-    """Write the build context of a packed Bento; an earlier one is replaced.
+    """Write the build context of a packed Bento.
 
     Args:
         bento: the Bento's folder.
         tag: tag of the Bento, which becomes the image's.
-        folder: folder of the context.
+        folder: folder of the context, which is made.
         base: name of the image to start from, by :func:`base_image`.
     """
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
     for name in (BENTO, "README.md"):
-        copy_file(bento / name, part / "bento" / name)
+        copy_file(bento / name, folder / "bento" / name)
     shutil.copytree(
-        *(bento / "src", part / "bento" / "src"),
+        *(bento / "src", folder / "bento" / "src"),
         copy_function=shutil.copyfile,
-        ignore=shutil.ignore_patterns("__pycache__"),
+        ignore=shutil.ignore_patterns(COMPILED),
     )
-    copy_file(LOCK, part / LOCK.name)
+    copy_file(LOCK, folder / LOCK.name)
     text = TEXT.format(
         tag=tag,
         base=base,
@@ -106,9 +103,7 @@ def write_context(bento: Path, tag: str, folder: Path, base: str) -> None:
         port=PORT,
         ready=f"http://127.0.0.1:{PORT}/readyz",
     )
-    (part / DOCKERFILE).write_text(text, encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+    (folder / DOCKERFILE).write_text(text, encoding="utf-8")
 
 
 def commands(tag: str, folder: str) -> list[str]:

@@ -160,6 +160,14 @@ def test_the_same_bundle_packs_to_the_same_tag(
     assert digest_of(bundle_path)[:12] in packaged.tag
 
 
+def test_an_older_context_gives_way(packaged: Packaged, bundle_path: Path, store: Path) -> None:
+    (packaged.context / "stale").write_text("x")
+    package(read_folder(bundle_path), store)
+    assert (packaged.context / "Dockerfile").is_file()
+    assert not (packaged.context / "stale").exists()
+    assert not list(store.glob(".*"))
+
+
 def test_the_archive_holds_the_same(packaged: Packaged) -> None:
     assert packaged.archive is not None
     with tarfile.open(packaged.archive) as archive:
