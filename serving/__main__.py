@@ -23,7 +23,7 @@ from typing import Any
 from accomplice.data.errors import InputError
 from accomplice.data.escaping import say
 from accomplice.serving.api.tokens import TOKENS_VARIABLE
-from accomplice.serving.deployment.handover import FIRST, HANDOVER_VARIABLE, Handover
+from accomplice.serving.deployment.handover import HANDOVER_VARIABLE, Handover
 from accomplice.serving.deployment.listener import check_address, tls_context
 from accomplice.serving.deployment.supervisor import TIED_VARIABLE, UNABLE, Supervisor
 from accomplice.training.processes import listen
@@ -134,7 +134,7 @@ def serve(host: str, port: int, certificate: Path | None = None, key: Path | Non
     folder, handover = os.environ.pop(TIED_VARIABLE, None), os.environ.get(HANDOVER_VARIABLE)
     tied = [] if folder is None else [0]
     code = 0
-    if handover is None or _is_handed_over(Handover(Path(handover)), tied):
+    if handover is None or Handover(Path(handover)).wait(tied):
         try:
             load_first(PAGE)
         except InputError as error:
@@ -146,14 +146,6 @@ def serve(host: str, port: int, certificate: Path | None = None, key: Path | Non
         for each in filter(None, (folder, handover)):
             shutil.rmtree(each, ignore_errors=True)
     return code
-
-
-def _is_handed_over(handover: Handover, tied: Sequence[int]) -> bool:
-    """Wait for a version; return False if the process that would hand it over has ended."""
-    while handover.wanted is None:
-        if select.select(tied, [], [], FIRST)[0]:
-            return False
-    return True
 
 
 def _prepare_descriptors() -> None:

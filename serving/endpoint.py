@@ -28,7 +28,13 @@ from accomplice.serving.answers.what_if import read_what_if, what_if
 from accomplice.serving.api.errors import INTERNAL, envelope, kind_and_place, log_error, logger
 from accomplice.serving.api.openapi import document
 from accomplice.serving.api.tokens import TOKENS_VARIABLE
-from accomplice.serving.deployment.handover import HANDOVER_VARIABLE, Follower, Handover, Version
+from accomplice.serving.deployment.handover import (
+    BUNDLE_VARIABLE,
+    HANDOVER_VARIABLE,
+    Follower,
+    Handover,
+    Version,
+)
 from accomplice.serving.deployment.origin import read_origin
 from accomplice.serving.monitoring import MOVED, REFUSED, Metrics
 from accomplice.serving.requests.long_lists import LONG_LIST, read_long_list
@@ -36,9 +42,6 @@ from accomplice.serving.requests.schemas import ROUTES
 from accomplice.serving.requests.validation import CheckedRequest, RequestError, read_request
 from accomplice.training.models.manifest import readable
 
-#: Environment variable of the bundle to serve, which is preferred to a packed one. The name is
-#: repeated from ``deployment.server``, which is not packed.
-BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
 #: Bytes of a body from which on it is read in a thread, so that other requests are not delayed.
 LONG = 50_000
 #: Seconds after which a thread that computes lets another one go on.

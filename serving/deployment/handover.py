@@ -3,23 +3,25 @@
 Both processes share a folder with two small files. The process that started the server, which may
 read the registry, writes ``wanted.json``; the worker, which reads only bundles, writes
 ``served.json`` once a bundle answers. A new worker loads the wanted bundle or, if that fails, the
-one served before. It waits for its first version; later neither process waits for the other. Files
-are replaced whole.
+one served before. The server waits for the first version before it starts a worker; later neither
+process waits for the other. Files are replaced whole.
 """
 
 from __future__ import annotations
 
 import json
+import select
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from accomplice.data.errors import InputError
 
-#: Environment variable of a worker that names the shared folder.
+#: Environment variable of a server that names the shared folder.
 HANDOVER_VARIABLE = "ACCOMPLICE_HANDOVER"
+#: Environment variable of the bundle to serve where none is handed over, preferred to a packed one.
+BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
 #: Name of the file of the version that the worker is to serve.
 WANTED = "wanted.json"
 #: Name of the file of the version that the worker serves.
@@ -28,8 +30,6 @@ SERVED = "served.json"
 PAUSE = 1.0
 #: Seconds between two looks for the first version.
 FIRST = 0.02
-#: Maximum of seconds that a worker waits for its first version, which may have to be downloaded.
-PATIENCE = 600.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,18 @@ class Handover:
     served = _VersionFile(SERVED)
     """The :class:`Version` that the worker serves, or served last; None if there is none."""
 
+    def wait(self, ending: Sequence[int]) -> bool:
+        """Wait for a wanted version, and return whether there is one.
+
+        Args:
+            ending: file descriptors that can be read once the process that would hand one over has
+                ended; the wait is then over.
+        """
+        while self.wanted is None:
+            if select.select(ending, [], [], FIRST)[0]:
+                return False
+        return True
+
 
 class Follower:
     """The worker's side: a thread that loads the wanted version when it changes.
@@ -99,19 +111,13 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def begin(self) -> None:
-        """Wait for a version, and load the wanted one or, if that fails, the served one.
+        """Load the wanted version or, if that fails, the served one.
 
         Raises:
-            InputError: there is no version in time, or none can be loaded.
+            InputError: there is no version, or none can be loaded.
         """
-        until = time.monotonic() + PATIENCE
-        while (wanted := self._handover.wanted) is None and time.monotonic() < until:
-            if self._handover.served is not None:
-                break
-            time.sleep(FIRST)
-        served = self._handover.served
-        self._seen = wanted
-        for version in dict.fromkeys((wanted, served)):
+        self._seen = self._handover.wanted
+        for version in dict.fromkeys((self._seen, self._handover.served)):
             if version is not None and self._take(version):
                 return
         raise InputError(f"{self._handover.folder}: names no bundle that can be served")

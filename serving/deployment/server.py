@@ -20,7 +20,7 @@ from accomplice.data.errors import InputError
 from accomplice.serving.api.guard import CONCURRENCY_VARIABLE, MEMORY_VARIABLE, Limits
 from accomplice.serving.api.tokens import TOKENS_VARIABLE, read_tokens
 from accomplice.serving.deployment.bento_files import check_bento
-from accomplice.serving.deployment.handover import HANDOVER_VARIABLE
+from accomplice.serving.deployment.handover import BUNDLE_VARIABLE, HANDOVER_VARIABLE
 from accomplice.serving.deployment.listener import (
     PROXY_VARIABLE,
     check_address,
@@ -36,9 +36,6 @@ from accomplice.training.processes import GRACE, HOST, check_free, end, term_int
 ROOT = Path(accomplice.__file__).parents[1]
 #: Name of the file that makes a folder a Bento.
 BENTO = "bento.yaml"
-#: Environment variable of the bundle to serve, read by ``serving.endpoint``. The name is repeated
-#: here, because that module imports all that answers.
-BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
 #: Module that starts the service, relative to the folder of the package or of a Bento's sources.
 START = Path("accomplice", "serving", "__main__.py")
 

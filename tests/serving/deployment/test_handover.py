@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -94,20 +95,21 @@ def test_a_new_worker_begins_with_what_is_wanted_or_was_served(handover: Handove
     assert restarted.loaded == [B]
 
 
-def test_a_worker_that_is_there_first_waits_for_its_bundle(tmp_path: Path) -> None:
-    handover = Handover(tmp_path)
-    worker = Worker(handover)
+def test_a_server_that_is_there_first_waits_for_its_bundle(tmp_path: Path) -> None:
+    handover, (alive, held) = Handover(tmp_path), os.pipe()
     later = threading.Timer(0.2, lambda: setattr(handover, "wanted", A))
     later.start()
-    worker.follower.begin()
+    assert handover.wait([alive])
+    assert handover.wanted == A
     later.join()
-    assert (worker.loaded, handover.served) == ([A], A)
+    (tmp_path / WANTED).unlink()
+    # Nobody is left who would hand one over.
+    threading.Timer(0.2, lambda: os.close(held)).start()
+    assert not handover.wait([alive])
+    os.close(alive)
 
 
-def test_nothing_that_can_be_served_is_said_so(
-    handover: Handover, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
+def test_nothing_that_can_be_served_is_said_so(handover: Handover, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="names no bundle"):
         Worker(handover, A).follower.begin()
     with pytest.raises(InputError, match="names no bundle"):
