@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from accomplice.data.escaping import markdown
-from accomplice.data.study import Study
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.answers.training_values import training_values
 from accomplice.training.bundle import Bundle
@@ -32,7 +31,7 @@ def describe(predictor: Predictor) -> dict[str, Any]:
         },
         "metrics": main_scores(bundle.metrics),
         "features": features(bundle),
-        "treatment": treatment(study, bundle),
+        "treatment": treatment(bundle),
         "responses": [
             {
                 "name": name,
@@ -102,16 +101,14 @@ def features(bundle: Bundle) -> list[dict[str, Any]]:
     return cards
 
 
-def treatment(study: Study, bundle: Bundle) -> dict[str, Any] | None:
-    """Return a description of the treatment and the reasons against advice on it, if any.
+def treatment(bundle: Bundle) -> dict[str, Any] | None:
+    """Return the treatment, the month of its benefit and the reasons against advice; None without.
 
-    Args:
-        study: the study; without a treatment None is returned.
-        bundle: bundle whose primary model has the reasons and the month of the benefit.
+    Month and reasons are the primary model's.
     """
-    if study.treatment is None:
+    declared, model = bundle.study.treatment, bundle.primary
+    if declared is None:
         return None
-    declared, model = study.treatment, bundle.primary
     return {
         "column": declared.column,
         "label": declared.label,

@@ -18,7 +18,7 @@ from accomplice.data.errors import InputError
 from accomplice.data.escaping import say
 from accomplice.serving.deployment.handover import HANDOVER_VARIABLE, Handover, Version
 from accomplice.serving.deployment.signatures import check_signature
-from accomplice.training.models.manifest import MANIFEST, Content
+from accomplice.training.models.manifest import MANIFEST, Content, digest_of
 
 #: Address of a model by an alias, the only address whose model can change.
 ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
@@ -166,14 +166,14 @@ class Champion:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
-        from accomplice.training.tracking.store import open_store
+        from accomplice.training.tracking.store import ABSENT, open_store
         from accomplice.training.tracking.stores.recorded import DIGEST
 
         open_store()
         try:
             found = MlflowClient().get_model_version_by_alias(self._name, self._alias)
         except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if error.error_code in ABSENT:
                 return None
             raise
         return Version(None, found.tags.get(DIGEST), found.run_id, str(found.version))
@@ -184,7 +184,6 @@ class Champion:
         Raises:
             InputError: as :func:`find_bundle`, or the bundle is not signed by a trusted key.
         """
-        from accomplice.training.models.manifest import digest_of
         from accomplice.training.tracking.store import find_bundle
 
         place, part = self._bundles / str(found.version), self._bundles / ".part"
