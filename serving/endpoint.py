@@ -38,8 +38,9 @@ from accomplice.serving.deployment.handover import (
 from accomplice.serving.deployment.origin import read_origin
 from accomplice.serving.monitoring import MOVED, REFUSED, Metrics
 from accomplice.serving.requests.long_lists import LONG_LIST, read_long_list
+from accomplice.serving.requests.problems import RequestError
 from accomplice.serving.requests.schemas import ROUTES
-from accomplice.serving.requests.validation import CheckedRequest, RequestError, read_request
+from accomplice.serving.requests.validation import CheckedRequest, read_request
 from accomplice.training.models.manifest import readable
 
 #: Bytes of a body from which on it is read in a thread, so that other requests are not delayed.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from accomplice.serving.answers.predictor import Predictor
-from accomplice.serving.requests.validation import CheckedRequest, RequestError
+from accomplice.serving.requests.problems import RequestError
+from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.models.shapley import attribute
 
 #: Error code of a model without a survival endpoint, which has no risk.

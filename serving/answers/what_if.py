@@ -13,16 +13,15 @@ from accomplice.data.coding import code_level, code_number
 from accomplice.data.errors import nearest
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.answers.training_values import Value, training_values
+from accomplice.serving.requests.json_body import kind_of, readable
 from accomplice.serving.requests.patient_reader import PatientReader, shorten
+from accomplice.serving.requests.problems import Problems
 from accomplice.serving.requests.schemas import MOST_VALUES
 from accomplice.serving.requests.validation import (
     CheckedRequest,
-    Problems,
     check_patients,
     check_times,
-    kind_of,
     open_request,
-    readable,
 )
 
 #: Largest integer up to which all integers are exact as floats.

@@ -13,17 +13,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
+from accomplice.serving.requests.json_body import NOT_JSON, parse_json
 from accomplice.serving.requests.patient_reader import PatientReader, renamed
+from accomplice.serving.requests.problems import INVALID, RequestError
 from accomplice.serving.requests.schemas import MOST_PATIENTS
 from accomplice.serving.requests.validation import (
-    INVALID,
-    NOT_JSON,
     CheckedRequest,
-    RequestError,
     check_listed,
     check_times,
     open_request,
-    parse_json,
     too_many,
 )
 

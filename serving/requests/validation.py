@@ -1,4 +1,4 @@
-"""Parsing and validation of requests against the bundle's study.
+"""Validation of requests against the bundle's study.
 
 Pydantic does not validate them, since its errors quote values: no error text made in this module
 holds a submitted value.
@@ -6,60 +6,29 @@ holds a submitted value.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any, NoReturn
-
-import orjson
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from accomplice.data.errors import nearest
+from accomplice.serving.requests.json_body import flat, kind_of, parse_json, readable
 from accomplice.serving.requests.patient_reader import PatientReader, renamed, shorten
+from accomplice.serving.requests.problems import INVALID, Problems, RequestError
 from accomplice.serving.requests.schemas import MOST_CELLS, MOST_PATIENTS, MOST_TIMES
 
-#: Maximum of problems in an error.
-MOST_PROBLEMS = 20
 #: Decimals of the months that may be asked for, finer than days, and the error of a computed one.
 MONTH_DECIMALS, MONTH_ERROR = 2, 1e-6
 #: Largest number that is read, whether it is written with a point or without.
 LARGEST = sys.float_info.max
 
-#: Types of JSON values that contain other values.
-CONTAINERS = frozenset({dict, list})
-#: Bound below which orjson parses every number without a point as an integer.
-LONGEST_WHOLE = 1e18
-#: Shortest run of digits that may be an integer beyond that bound, each digit replaced by 0.
-LONG = b"0" * 19
-#: Translation table that turns every digit into 0.
-DIGITS = bytes.maketrans(b"0123456789", b"0" * 10)
-
-#: Error code of a body that is not JSON.
-NOT_JSON = "not_json"
-#: Error code of any other invalid request.
-INVALID = "invalid_request"
 #: Error code of months beyond the model's horizon.
 BEYOND = "time_beyond_horizon"
 #: Error code of a request whose answer would be too large.
 TOO_LARGE = "too_large"
 #: Error code of too long a list of patients.
 TOO_MANY = "too_many_patients"
-
-
-@dataclass
-class RequestError(Exception):
-    """Refusal of a request; its texts hold no submitted value."""
-
-    code: str
-    """Short name of the kind of error, for programs."""
-    message: str
-    """Text for people."""
-    details: list[dict[str, Any]] = field(default_factory=list)
-    """Place (``where``) and text (``problem``) of each problem."""
-    status: int = 400
-    """HTTP status."""
 
 
 @dataclass(frozen=True)
@@ -125,44 +94,6 @@ def open_request(body: bytes, keys: Sequence[str]) -> tuple[dict[str, Any], Prob
     return raw, problems, sound
 
 
-class Problems:
-    """Collection of a request's problems, so that one answer names them all."""
-
-    def __init__(self) -> None:
-        self.listed: list[dict[str, Any]] = []
-        """Place (``where``) and text (``problem``) of each problem."""
-
-    @property
-    def full(self) -> bool:
-        """Whether the maximum number of problems has been collected."""
-        return len(self.listed) >= MOST_PROBLEMS
-
-    def add(self, where: str, problem: str) -> None:
-        """Add a problem at a place of the request, unless the list is full.
-
-        Args:
-            where: place in the request, such as ``patients[3].age``.
-            problem: text of the problem, without a submitted value.
-        """
-        if not self.full:
-            self.listed.append({"where": where, "problem": problem})
-
-    def raise_any(self, code: str, message: str) -> None:
-        """Raise an error that lists the problems, if there are any.
-
-        Args:
-            code: code of the error.
-            message: beginning of its text.
-
-        Raises:
-            RequestError: there are problems.
-        """
-        if self.listed:
-            first = self.listed[0]
-            text = f"{message}: {first['where']}: {first['problem']}"
-            raise RequestError(code, text, self.listed)
-
-
 def check_patients(
     raw: dict[str, Any], key: str, reader: PatientReader, problems: Problems, sound: bool
 ) -> list[dict[str, Any]]:
@@ -211,7 +142,7 @@ def check_listed(
         sound: whether the patients are known to be sound (see :func:`parse_json`).
     """
     # Most lists are valid, and these quick checks suffice.
-    if not (sound and _flat(given) and reader.names_once(given)):
+    if not (sound and flat(given) and reader.names_once(given)):
         for i, patient in enumerate(given, first):
             _check_patient(patient, f"patients[{i}]", reader, problems)
 
@@ -225,13 +156,6 @@ def too_many(key: str) -> RequestError:
     """Return the error of a list, under a key, of too many patients."""
     problem = f"more than {MOST_PATIENTS} patients: send them in several requests"
     return RequestError(TOO_MANY, problem, [{"where": key, "problem": problem}])
-
-
-def _flat(objects: Iterable[Any]) -> bool:
-    """Whether all values are objects that contain no objects or lists."""
-    if not {*map(type, objects)} <= {dict}:
-        return False
-    return CONTAINERS.isdisjoint(map(type, chain.from_iterable(map(dict.values, objects))))
 
 
 def _check_patient(patient: object, where: str, reader: PatientReader, problems: Problems) -> None:
@@ -308,108 +232,3 @@ def _read_times(given: object, horizon: float | None, problems: Problems) -> tup
     if times and horizon is None:
         problems.add("times", "the model has no survival endpoint: leave this key out")
     return tuple(times)
-
-
-def parse_json(body: bytes) -> tuple[Any, bool]:
-    """Parse JSON strictly: UTF-8, no NaN or Infinity, no key twice in an object.
-
-    Returns:
-        The value, and whether it is known to be sound: all its numbers are finite, and all its
-        texts valid Unicode.
-
-    Raises:
-        RequestError: the body is not such JSON, or holds a number or an object that is too large.
-    """
-    quick = _parse_quickly(body)
-    if quick is not None:
-        return quick, True
-    try:
-        text = body.decode("utf-8-sig")
-        parsed = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
-        return parsed, False
-    except RequestError:
-        raise
-    except UnicodeDecodeError:
-        problem = "it is not UTF-8"
-    except json.JSONDecodeError as error:
-        problem = f"line {error.lineno}, column {error.colno}"
-    except (ValueError, RecursionError):
-        # An integer of thousands of digits, or objects thousands deep.
-        problem = "a number or an object in it is too large"
-    raise RequestError(NOT_JSON, f"the body is not JSON: {problem}")
-
-
-def _parse_quickly(body: bytes) -> Any:
-    """Parse by orjson, several times as fast; None if the strict parser could differ or refuse.
-
-    orjson keeps the last of two equal keys and makes floats of very long integers. Every key is
-    followed by a colon: if there are no more colons than keys, no key was lost.
-    """
-    try:
-        parsed = orjson.loads(body)
-        keys = _count_keys(parsed)
-    except (orjson.JSONDecodeError, _TooDeepError):
-        return None
-    if LONG in body.translate(DIGITS) and _has_long(parsed):
-        return None
-    return parsed if keys == body.count(b":") else None
-
-
-class _TooDeepError(Exception):
-    """Nesting too deep for the quick parser."""
-
-
-def _count_keys(value: Any, levels: int = 4) -> int:
-    """Return the number of keys of all objects in a parsed value.
-
-    Raises:
-        _TooDeepError: it is nested more than ``levels`` deep.
-    """
-    if type(value) not in CONTAINERS:
-        return 0
-    count, parts = (len(value), value.values()) if isinstance(value, dict) else (0, value)
-    if CONTAINERS.isdisjoint(map(type, parts)):
-        return count
-    if _flat(parts):
-        return count + sum(map(len, parts))
-    if not levels:
-        raise _TooDeepError
-    return count + sum(_count_keys(part, levels - 1) for part in parts)
-
-
-def _has_long(value: Any) -> bool:
-    """Whether a number in a parsed value may have been an integer of many digits."""
-    if type(value) in CONTAINERS:
-        return any(map(_has_long, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, float) and abs(value) > LONGEST_WHOLE
-
-
-def _refuse_constant(_: str) -> NoReturn:
-    raise RequestError(
-        NOT_JSON, "NaN and Infinity are not JSON: send null, or leave out an unknown value"
-    )
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of keys and values; refuse a key that stands twice."""
-    parsed = dict(pairs)
-    if len(parsed) < len(pairs):
-        raise RequestError(INVALID, "an object in the body names a key twice: name it once")
-    return parsed
-
-
-def kind_of(value: object) -> str:
-    """Return the kind of a JSON value in words, without the value."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    names = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
-    return names[type(value)]
-
-
-def readable(value: object) -> bool:
-    """Whether a value is no text or valid Unicode: JSON's escapes can encode half a character."""
-    if not isinstance(value, str) or value.isascii():
-        return True
-    return not any("\ud800" <= letter <= "\udfff" for letter in value)

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.requests.problems import RequestError
 from accomplice.serving.requests.schemas import BatchAnswer, PredictAnswer
-from accomplice.serving.requests.validation import CheckedRequest, RequestError, read_request
+from accomplice.serving.requests.validation import CheckedRequest, read_request
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

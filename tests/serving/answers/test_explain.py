@@ -11,8 +11,9 @@ import pytest
 from accomplice.serving.answers import explain as explaining
 from accomplice.serving.answers.explain import explain
 from accomplice.serving.answers.predictor import Predictor
+from accomplice.serving.requests.problems import RequestError
 from accomplice.serving.requests.schemas import ExplainAnswer
-from accomplice.serving.requests.validation import RequestError, read_request
+from accomplice.serving.requests.validation import read_request
 from accomplice.training.bundle import Bundle
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from accomplice.serving.answers.predictor import Predictor
 from accomplice.serving.answers.what_if import MOST_VALUES, NOTE, read_what_if, what_if
+from accomplice.serving.requests.problems import RequestError
 from accomplice.serving.requests.schemas import WhatIfAnswer
-from accomplice.serving.requests.validation import RequestError
 from accomplice.training.bundle import Bundle
 
 CANARY = "canary-71"

@@ -13,7 +13,8 @@ from accomplice.data.study import Study
 from accomplice.serving.requests import long_lists
 from accomplice.serving.requests.long_lists import read_long_list, split
 from accomplice.serving.requests.patient_reader import PatientReader
-from accomplice.serving.requests.validation import RequestError, read_request
+from accomplice.serving.requests.problems import RequestError
+from accomplice.serving.requests.validation import read_request
 
 HORIZON = 60.0
 

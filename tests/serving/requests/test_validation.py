@@ -9,14 +9,10 @@ from hypothesis import strategies as st
 
 from accomplice.data.example_patient import example_patient
 from accomplice.data.study import Study
-from accomplice.serving.requests import validation as schema
+from accomplice.serving.requests import validation
 from accomplice.serving.requests.patient_reader import PatientReader
-from accomplice.serving.requests.validation import (
-    CheckedRequest,
-    RequestError,
-    parse_json,
-    read_request,
-)
+from accomplice.serving.requests.problems import MOST_PROBLEMS, RequestError
+from accomplice.serving.requests.validation import CheckedRequest, read_request
 
 CANARY = "canary-71"
 HORIZON = 60.0
@@ -36,44 +32,6 @@ def refusal(reader: PatientReader, raw: Any, batch: bool = False) -> RequestErro
         ask(reader, raw, batch)
     assert caught.value.status == 400
     return caught.value
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"{'a': 1}",
-        b'{"a": NaN}',
-        b'{"a": [-Infinity]}',
-        b'{"a": 1}x',
-        b"\xff\xfe{}",
-        b"[" * 100_000,
-        b'{"a": ' + b"9" * 5000 + b"}",
-    ],
-)
-def test_what_is_not_json_is_said_to_be_so(body: bytes) -> None:
-    with pytest.raises(RequestError) as caught:
-        parse_json(body)
-    assert caught.value.code == "not_json"
-
-
-def test_a_key_given_twice_is_refused() -> None:
-    with pytest.raises(RequestError, match="twice"):
-        parse_json(b'{"patient": {"age": 61, "age": 16}}')
-
-
-def test_a_byte_order_mark_is_skipped() -> None:
-    assert parse_json(b"\xef\xbb\xbf{}") == ({}, False)
-
-
-@pytest.mark.parametrize("text", ["12345678901234567890123", "-9223372036854775809", "1" * 400])
-def test_an_integer_of_many_digits_stays_what_it_is(text: str) -> None:
-    assert parse_json(b'{"a": [{"b": %b}]}' % text.encode()) == ({"a": [{"b": int(text)}]}, False)
-
-
-def test_a_number_of_many_digits_behind_the_point_is_as_any_other() -> None:
-    assert parse_json(b'{"a": 0.0012345678901234567}') == ({"a": 0.0012345678901234567}, True)
 
 
 @pytest.mark.parametrize(
@@ -170,9 +128,9 @@ def test_names_are_looked_up_for_no_more_than_are_listed(
     reader: PatientReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_up = []
-    monkeypatch.setattr(schema, "nearest", lambda name, _: looked_up.append(name) or "")
+    monkeypatch.setattr(validation, "nearest", lambda name, _: looked_up.append(name) or "")
     refusal(reader, {f"key{i}": 1 for i in range(5000)})
-    assert len(looked_up) == schema.MOST_PROBLEMS
+    assert len(looked_up) == MOST_PROBLEMS
 
 
 leaves = st.none() | st.booleans() | st.just(86420.97531) | st.just(CANARY) | st.integers()
