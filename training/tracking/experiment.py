@@ -15,7 +15,7 @@ from accomplice.training.config import Config
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.progress import Tick, silent
 from accomplice.training.run import Trained, train
-from accomplice.training.tracking import runs
+from accomplice.training.tracking import runs, search_runs
 from accomplice.training.tracking.sketches import log_sketch
 from accomplice.training.tracking.store import Store
 from accomplice.training.tune import Tuned, count_judged, do_nothing, open_study, study_name, tune
@@ -72,10 +72,10 @@ def search(
     done = count_judged(study)
     if done:
         resumed(study)
-    parent = runs.open_parent(store, cohort, config, study)
+    parent = search_runs.open_parent(store, cohort, config, study)
 
     def report(trial: optuna.trial.FrozenTrial, current: optuna.Study) -> None:
-        runs.log_trial(store, cohort, config, parent, trial)
+        search_runs.log_trial(store, cohort, config, parent, trial)
         tick("trials", min(count_judged(current), trials), trials)
 
     tick("trials", min(done, trials), trials)
@@ -90,7 +90,7 @@ def search(
             budget=budget,
             study_file=study_file,
         )
-        runs.log_search(parent, study, made[2].run_id)
+        search_runs.log_search(parent, study, made[2].run_id)
     return made
 
 

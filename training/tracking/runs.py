@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import hashlib
 import json
 import time as clock
 from collections.abc import Iterator, Mapping
@@ -17,15 +16,12 @@ from types import MappingProxyType
 from typing import Any
 
 import mlflow
-import optuna
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
-from optuna.trial import TrialState
 
 from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.files import written_beside
-from accomplice.training.config import Config, flat, with_settings
+from accomplice.training.config import Config, flat
 from accomplice.training.evaluation.record import read_review
 from accomplice.training.models.manifest import digest_of
 from accomplice.training.reports.figures.responses import response_figure
@@ -37,28 +33,16 @@ from accomplice.training.reports.review.page import review_page
 from accomplice.training.reports.treatment import treatment_page
 from accomplice.training.run import Trained
 from accomplice.training.tracking.registry import Logged, log_model
-from accomplice.training.tracking.search_figures import study_figures
 from accomplice.training.tracking.store import Store
 from accomplice.training.tracking.stores.address import WRITTEN_BY
 from accomplice.training.tracking.stores.lost import end_lost_runs, process_tag
 from accomplice.training.tracking.stores.moved import STUDY_FILE
 from accomplice.training.tracking.stores.recorded import DIGEST
 from accomplice.training.tracking.summary import alarm_tags, columns, headline, note
-from accomplice.training.tracking.views import (
-    run_page,
-    save_models_view,
-    save_trials_view,
-    trials_page,
-)
-from accomplice.training.tune import SPACE, best_of, count_judged, of_defaults, propose_defaults
+from accomplice.training.tracking.views import save_models_view
 
-#: Prefix of the attribute of an Optuna study, or of its first trial, that holds the id of its
-#: MLflow run; the rest names the store.
-PARENT = "mlflow_run"
 #: Tag that MLflow shows as the description of a run.
 NOTE = "mlflow.note.content"
-#: Tag of a nested run with the id of its parent.
-PARENT_TAG = "mlflow.parentRunId"
 #: Tag of a run with the name of its Optuna study.
 STUDY_TAG = "optuna_study"
 #: Characters of a cohort's fingerprint that MLflow shows as the digest of the dataset.
@@ -159,7 +143,7 @@ def log_training(
     cuts, commit = provenance.get("cut_short", ()), provenance["git_commit"]
     primary = trained.primary
     log_cohort(run_id, patients)
-    _log_batch(
+    log_batch(
         run_id,
         params(patients, config),
         # The metrics are logged with the model.
@@ -272,119 +256,12 @@ def log_report(
     with written_beside(out, numbers) as part:
         part.write_text(html, encoding="utf-8")
     log_cohort(run_id, cohort, context)
-    _log_batch(run_id, {**parameters, **cohort.counts}, metrics, {NOTE: words, **tags})
+    log_batch(run_id, {**parameters, **cohort.counts}, metrics, {NOTE: words, **tags})
     for path, text in ((out, html), (out.with_suffix(".json"), numbers)):
         MlflowClient().log_text(run_id, text, path.name)
 
 
-def open_parent(store: Store, cohort: Cohort, config: Config, study: optuna.Study) -> str:
-    """Return the id of the run that holds a study's trials; the first session creates it.
-
-    Workers that begin at the same moment create one each. The run noted in the first proposed trial
-    of the defaults is kept, and the others are deleted.
-    """
-    client = MlflowClient()
-    end_lost_runs()
-    key = f"{PARENT}:{hashlib.sha256(store.tracking_uri.encode()).hexdigest()[:10]}"
-    noted = [study.user_attrs, *(t.user_attrs for t in study.get_trials(deepcopy=False))]
-    # Under any address of the store, which may have been moved.
-    for run_id in (each[k] for each in noted for k in each if k.startswith(f"{PARENT}:")):
-        if _is_active(client, run_id):
-            return _reopened(client, run_id)
-    made = client.create_run(
-        store.experiment(cohort.study.name),
-        run_name=f"study {study.study_name}",
-        tags=tags_of(cohort, "study") | {STUDY_TAG: study.study_name},
-    )
-    run_id = str(made.info.run_id)
-    elected = propose_defaults(study, config, {key: run_id}).get(key)
-    if elected is not None and elected != run_id and _is_active(client, elected):
-        client.delete_run(run_id)
-        return _reopened(client, elected)
-    study.set_user_attr(key, run_id)
-    log_cohort(run_id, cohort)
-    _log_batch(run_id, params(cohort, config))
-    return run_id
-
-
-def _reopened(client: MlflowClient, run_id: str) -> str:
-    """Mark a run as running, also in this process; return its id."""
-    client.update_run(run_id, "RUNNING")
-    for key, value in process_tag().items():
-        client.set_tag(run_id, key, value)
-    return str(run_id)
-
-
-def _is_active(client: MlflowClient, run_id: str) -> bool:
-    try:
-        return str(client.get_run(run_id).info.lifecycle_stage) == "active"
-    except MlflowException:
-        return False
-
-
-def log_trial(
-    store: Store, cohort: Cohort, config: Config, parent: str, trial: optuna.trial.FrozenTrial
-) -> None:
-    """Log a finished trial as a run nested in ``parent``, the id of the study's run.
-
-    The trial's settings replace those of ``config``. The run's tag ``trial`` is ``complete`` or
-    ``pruned``; pruned trials have no scores.
-    """
-    client = MlflowClient()
-    began = trial.datetime_start
-    made = client.create_run(
-        store.experiment(cohort.study.name),
-        start_time=None if began is None else int(began.timestamp() * 1000),
-        run_name=f"trial {trial.number}",
-        tags={
-            "stage": "trial",
-            "trial": trial.state.name.lower(),
-            PARENT_TAG: parent,
-            **source_tags("trial"),
-        },
-    )
-    names = ("ibs", "uno_c", "net_share")
-    scores = {n: float(trial.user_attrs[n]) for n in names if n in trial.user_attrs}
-    scores["epochs"] = float(len(trial.intermediate_values))
-    drawn = with_settings(config, trial.params)
-    _log_batch(made.info.run_id, params(cohort, drawn), scores)
-    client.set_terminated(made.info.run_id)
-
-
-def log_search(run_id: str, study: optuna.Study, final: str) -> None:
-    """Log a study's best trial, description, figures and view; nothing without a completed trial.
-
-    Args:
-        run_id: id of the study's run.
-        study: the finished study.
-        final: id of the final model's run.
-    """
-    best = best_of(study)
-    if best is None:
-        return
-    client = MlflowClient()
-    metrics = {f"best_{k}": float(v) for k, v in best.params.items()}
-    metrics |= {f"best_{k}": best.user_attrs[k] for k in ("ibs", "uno_c")}
-    metrics["best_trial"] = float(best.number)
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    first = of_defaults(study)
-    pruned = count_judged(study) - len(done)
-    words = (
-        f"{count_judged(study)} trials, each judged on the same folds, {pruned} of them given up "
-        f"early; best: trial {best.number}, integrated Brier score {best.value:.4f}"
-    )
-    if first is not None:
-        words += f"; the defaults {first.value:.4f}"
-    experiment = str(client.get_run(run_id).info.experiment_id)
-    words += f".\n\n[Trials in parallel coordinates]({trials_page(experiment)}) · "
-    words += f"[final model, judged on other folds]({run_page(experiment, final)})"
-    _log_batch(run_id, metrics=metrics, tags={NOTE: words})
-    for name, figure in study_figures(study):
-        client.log_figure(run_id, figure, f"figures/{name}")
-    save_trials_view(experiment, run_id, study.study_name, list(SPACE), "ibs")
-
-
-def _log_batch(
+def log_batch(
     run_id: str,
     parameters: Mapping[str, object] = EMPTY,
     metrics: Mapping[str, float] = EMPTY,

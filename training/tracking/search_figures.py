@@ -1,6 +1,6 @@
 """Figures of a search: history, importances of the settings, and parallel coordinates.
 
-They are drawn from the Optuna study, and logged to the study's MLflow run by `tracking.runs`.
+They are drawn from the Optuna study, and logged to the study's MLflow run by `search_runs`.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from accomplice.training.models.manifest import digest_of
 from accomplice.training.models.provenance import TRAINED
 from accomplice.training.reports.figures.review import DRAWS
 from accomplice.training.tracking import runs as tracking
+from accomplice.training.tracking import search_runs
 from accomplice.training.tracking.experiment import search
 from accomplice.training.tracking.sketches import find_sketch
 from accomplice.training.tracking.store import find_bundle, open_store
@@ -207,13 +208,13 @@ class TestStudyRun:
 
         def second(*args):
             monkeypatch.undo()
-            made["second"] = tracking.open_parent(store, cohort, config, studies[1])
+            made["second"] = search_runs.open_parent(store, cohort, config, studies[1])
             return propose_defaults(*args)
 
         with pytest.MonkeyPatch.context() as monkeypatch:
             # The second begins, and ends, between the first's look and its proposal.
-            monkeypatch.setattr(tracking, "propose_defaults", second)
-            made["first"] = tracking.open_parent(store, cohort, config, studies[0])
+            monkeypatch.setattr(search_runs, "propose_defaults", second)
+            made["first"] = search_runs.open_parent(store, cohort, config, studies[0])
         assert made["first"] == made["second"]
         found = [r for r in runs_of(cohort, "study") if r.data.tags["optuna_study"] == "shared"]
         assert [r.info.run_id for r in found] == [made["first"]]
@@ -224,7 +225,7 @@ class TestStudyRun:
             state=optuna.trial.TrialState.PRUNED, intermediate_values={0: 0.7, 1: 0.8}
         )
         (parent,) = runs_of(cohort, "study")
-        tracking.log_trial(store, cohort, config, parent.info.run_id, pruned)
+        search_runs.log_trial(store, cohort, config, parent.info.run_id, pruned)
         (run,) = [r for r in runs_of(cohort, "trial") if r.data.tags["trial"] == "pruned"]
         assert run.data.metrics == {"epochs": 2.0}
         MlflowClient().delete_run(run.info.run_id)
