@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow
-from mlflow.exceptions import MlflowException
-
 from accomplice.data.cohort import Cohort
 from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort
@@ -29,7 +26,7 @@ from accomplice.training.models.predictions import Predictions
 from accomplice.training.models.provenance import updates_of
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.tracking.sketches import find_sketch
-from accomplice.training.tracking.store import find_bundle, open_store, store_exists
+from accomplice.training.tracking.store import find_bundle, tagged_runs
 from accomplice.training.tracking.stores.moved import STUDY_FILE
 from accomplice.training.tracking.stores.recorded import DIGEST
 from accomplice.training.validation.external import predict_cohort
@@ -145,18 +142,9 @@ def _study_file(bundle: Bundle, digest: str) -> Path | None:
 
     None if there is no store, no such run, or the file is gone.
     """
-    if not store_exists():
-        return None
-    open_store()
     for tag, value in ((DIGEST, digest), ("fit_id", bundle.provenance["fit_id"])):
-        query = f"tags.{tag} = '{value}'"
-        try:
-            runs = mlflow.search_runs(
-                filter_string=query, search_all_experiments=True, output_format="list"
-            )
-        except MlflowException:
-            return None
-        named = [Path(run.data.tags[STUDY_FILE]) for run in runs if STUDY_FILE in run.data.tags]
+        tags = [run.data.tags for run in tagged_runs(tag, value)]
+        named = [Path(each[STUDY_FILE]) for each in tags if STUDY_FILE in each]
         for path in filter(Path.is_file, named):
             return path
     return None

@@ -14,7 +14,7 @@ from accomplice.data.errors import InputError
 from accomplice.training.bundle import Bundle
 from accomplice.training.leakage.cohort_overlap import sketch
 from accomplice.training.models.provenance import trained_fit
-from accomplice.training.tracking.store import open_store, store_exists
+from accomplice.training.tracking.store import tagged_runs
 
 #: Name of the run's artifact.
 SKETCH = "sketch.json"
@@ -34,17 +34,9 @@ def find_sketch(bundle: Bundle) -> Mapping[str, Any] | None:
 
     None if there is no store or it cannot be opened, or no run in it has the sketch.
     """
-    fit = trained_fit(bundle.provenance)
-    if not (fit.isalnum() and store_exists()):
-        return None
     try:
-        open_store()
-        runs = mlflow.search_runs(
-            filter_string=f"tags.fit_id = '{fit}'",
-            search_all_experiments=True,
-            output_format="list",
-        )
-    except (InputError, MlflowException):
+        runs = tagged_runs("fit_id", trained_fit(bundle.provenance))
+    except InputError:
         return None
     for run in runs:
         try:

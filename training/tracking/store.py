@@ -10,6 +10,7 @@ import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accomplice.data.errors import InputError
 from accomplice.data.escaping import say
@@ -18,6 +19,9 @@ from accomplice.training.models.manifest import Content, read_folder
 from accomplice.training.tracking.stores.address import check_address, kind_of
 from accomplice.training.tracking.stores.moved import correct_places, experiment_place
 from accomplice.training.tracking.stores.recorded import fetch, recorded_of
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 #: Environment variable with the address of another store of runs than ``mlruns/``.
 TRACKING = "MLFLOW_TRACKING_URI"
@@ -177,6 +181,32 @@ def store_exists() -> bool:
     Opening a missing store would create it.
     """
     return bool(os.environ.get(TRACKING)) or (Path("mlruns") / DATABASE).is_file()
+
+
+def tagged_runs(tag: str, value: str) -> list[Run]:
+    """Return the runs whose tag has a value; none without a store, or if it cannot be searched.
+
+    Args:
+        tag: name of the tag.
+        value: letters and digits; no run has another one.
+
+    Raises:
+        InputError: as :func:`open_store`.
+    """
+    if not (value.isalnum() and store_exists()):
+        return []
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    open_store()
+    try:
+        return mlflow.search_runs(
+            filter_string=f"tags.{tag} = '{value}'",
+            search_all_experiments=True,
+            output_format="list",
+        )
+    except MlflowException:
+        return []
 
 
 def is_stored(model: str) -> bool:
