@@ -22,13 +22,13 @@ from accomplice.data.coding import (
     Coded,
     code,
     missing_words,
-    treated,
 )
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import binary_target, notes_on, survival_targets, texts_of
 from accomplice.data.readers.columns import column
 from accomplice.data.rows.identifiers import patient_ids
 from accomplice.data.rows.one_per_patient import one_per_patient
+from accomplice.data.rows.treatment import treated
 from accomplice.data.study import Study
 from accomplice.data.study_parts import FromDates
 

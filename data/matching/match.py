@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from accomplice.data.arrays import Array
-from accomplice.data.coding import treated
 from accomplice.data.cohort import Patients
 from accomplice.data.errors import InputError, nearest, some
 from accomplice.data.matching.equality import Key, matching_rules, same_levels, why_not
 from accomplice.data.matching.scales import outside
 from accomplice.data.panels.panel import Panel, load_panel
 from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.rows.treatment import treated
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Feature
 

@@ -1,1 +1,1 @@
-"""Rows of tables: identifiers, one row a patient, and joins of tables."""
+"""Rows of tables: identifiers, one row a patient, joins of tables, and who was treated."""

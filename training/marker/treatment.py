@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.coding import is_option
 from accomplice.data.cohort import Cohort
+from accomplice.data.rows.treatment import is_option
 from accomplice.training.estimators.hazard_ratios import (
     Design,
     HazardRatio,

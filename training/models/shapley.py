@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.data.coding import untreated
+from accomplice.data.rows.treatment import untreated
 from accomplice.data.study import Study
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.progress import Tick, silent

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array
-from accomplice.data.coding import eligible, treated
 from accomplice.data.preprocessing.preprocessor import Preprocessor
 from accomplice.data.preprocessing.training_range import TrainingRange
+from accomplice.data.rows.treatment import eligible, treated
 from accomplice.data.study import Study
 from accomplice.training.estimators.hazard import TimeGrid, log_risk, restricted_mean, survival
 from accomplice.training.learners.network.inference import Networks

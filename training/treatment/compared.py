@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.coding import is_option
 from accomplice.data.cohort import Cohort
+from accomplice.data.rows.treatment import is_option
 from accomplice.data.study_parts import Treatment
 from accomplice.training.estimators.policy import ARM_EVENTS, ARM_PATIENTS
 

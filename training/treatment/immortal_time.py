@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.data.coding import is_option
+from accomplice.data.rows.treatment import is_option
 from accomplice.data.study import Study
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.treatment.trial_range import TrialRange

@@ -20,7 +20,7 @@ from dataclasses import replace
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools
-from accomplice.data.coding import is_option
+from accomplice.data.rows.treatment import is_option
 from accomplice.data.splits import within
 from accomplice.training.config import Config
 from accomplice.training.estimators.censoring import censoring_of

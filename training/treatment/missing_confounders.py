@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
-from accomplice.data.coding import is_option
+from accomplice.data.rows.treatment import is_option
 from accomplice.training.estimators.hazard_ratios import HazardRatio
 from accomplice.training.estimators.imputation.multiple import impute, pooled
 from accomplice.training.estimators.logistic import expit, fit_logistic, logit

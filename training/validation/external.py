@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Ints
-from accomplice.data.coding import treated
 from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.errors import InputError, nearest
 from accomplice.data.matching.match import Matching, match_patients
 from accomplice.data.matching.scales import on_own_scale, rankable
 from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.data.rows.treatment import treated
 from accomplice.data.study import Study
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config
