@@ -167,6 +167,27 @@ class TestRegistry:
         find_bundle(MODEL)
         assert {path: path.stat().st_mtime_ns for path in files.parents[2].rglob("*")} == before
 
+    def test_a_copy_from_another_machine_is_removed_in_the_end(
+        self, files: Path, tmp_path: Path
+    ) -> None:
+        code = (
+            "import mlflow.utils.uri as uri\n"
+            "from accomplice.training.tracking.store import find_bundle\n"
+            "uri.is_local_uri = lambda _: False\n"
+            f"path = find_bundle({MODEL!r}).path\n"
+            "print(path, (path / 'manifest.json').is_file())"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        path, _, copied = done.stdout.rstrip().rpartition(" ")
+        assert (Path(path).is_relative_to(tmp_path), copied) == (True, "True")
+        assert [each.name for each in tmp_path.iterdir()] == ["before"]
+
     def test_a_model_is_served_only_if_a_trusted_key_has_signed_it(
         self,
         files: Path,

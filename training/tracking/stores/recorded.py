@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from accomplice.data.errors import InputError
@@ -102,7 +105,7 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
         model: name of the model, for errors.
         uri: MLflow's address of its files.
         into: folder to which they are copied; None: they are used in the store's own files, or
-            copied to a temporary folder.
+            copied to a temporary folder, which is removed when this process ends.
 
     Raises:
         InputError: the files are missing, or hold no bundle.
@@ -119,6 +122,8 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
     if is_local_uri(place):  # type: ignore[no-untyped-call]
         # Raises the error of the system, which MLflow does not say.
         os.scandir(local_file_uri_to_path(place)).close()  # type: ignore[no-untyped-call]
+    elif into is None:
+        into = _temporary_folder()
     none = InputError(f"{model}: that model holds no bundle of accomplice's")
     try:
         # Not the whole model: MLflow would write a file of its own into it.
@@ -131,6 +136,13 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
     if found is None:
         raise none
     return found.parent
+
+
+def _temporary_folder() -> Path:
+    """Return a new folder that is removed when this process ends."""
+    folder = Path(mkdtemp(prefix="accomplice-model-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _model_of_run(run_id: str) -> str:
