@@ -1,6 +1,6 @@
 """Bundles that are not what they say: each ends in one line, in no time and in little memory.
 
-All have true digests, as whoever makes one has. Those that load in spite of a change must predict.
+All have true digests, as any maker can give. Those that load in spite of a change must predict.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TIME, MEMORY = 10.0, 4 << 30
 
 
 def remake(folder: Path, **fields: Any) -> None:
-    """Write a manifest that agrees with the files, as whoever changes a bundle can."""
+    """Write a manifest that agrees with the files, as anybody who changes a bundle can."""
     manifest = json.loads((folder / MANIFEST).read_bytes())
     manifest.pop("digest", None)
     manifest["files"] = {

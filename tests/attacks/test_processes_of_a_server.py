@@ -1,4 +1,4 @@
-"""What other users can do to a server's processes, and what is left when one is killed."""
+"""A server's processes: the reach of other users, and the remains when one is killed."""
 
 from __future__ import annotations
 

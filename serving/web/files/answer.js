@@ -27,7 +27,7 @@ function table(place, caption, head, rows) {
     el("caption", {}, caption),
     el("thead", {}, el("tr", {}, ...cells("th", head))),
     el("tbody", {}, ...rows.map((row) => el("tr", {}, ...cells("td", row))))));
-  // Whoever has no mouse must be able to scroll what is too wide.
+  // A wide table has to scroll by the keyboard too.
   const wide = place.scrollWidth > place.clientWidth;
   for (const [name, value] of Object.entries({ tabindex: "0", role: "region", "aria-label": caption })) {
     if (wide) place.setAttribute(name, value);
@@ -52,7 +52,7 @@ function survivalChart(figure, config, lines, caption, alt) {
   });
 }
 
-/** What an answer says of the treatment's advice: how it looks, a badge, and words. */
+/** The treatment's advice in an answer: its look, a badge, and words. */
 export function advice(config, said) {
   const { label } = config.treatment, [kind, ...why] = said.split(": ");
   if (kind === "abstains") return ["caution", "No advice", `The model abstains: ${why.join(": ")}.`];
@@ -149,7 +149,7 @@ function responses(config, answer) {
   return found.map(([r, p]) => `${capital(r.label)}: ${percent(p)}`).join("; ") + " (exploratory).";
 }
 
-/** What an answer's flags mean: texts for all, and notes for the fields they are about. */
+/** The meaning of an answer's flags: texts for all, and notes for the fields they are about. */
 export function flags(config, found, labels) {
   const said = [], notes = {}, absent = [];
   const label = (name) => labels[name] ?? name;

@@ -90,7 +90,7 @@ SETTINGS = {
     "mlflow.telemetry.info.alert.dismissed_v1": True,
     "mlflow.workflowType_v1": "machine_learning",
 }
-#: What MLflow's page begins with.
+#: Beginning of MLflow's page.
 HEAD = f"""\
 <style>{",".join(HIDDEN)}{{display:none!important}}</style>
 <script>
