@@ -21,8 +21,8 @@ import asyncio
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from accomplice.data.errors import InputError
@@ -87,8 +87,8 @@ READ = ("GET", "HEAD")
 class Limits:
     """Tokens and limits of a server."""
 
-    tokens: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of each known token -> its name; empty if requests need none."""
+    tokens: Callable[[], Mapping[str, str]] | None = None
+    """Function that returns SHA-256 -> name of the tokens valid now; None if requests need none."""
     concurrency: int = CONCURRENCY
     """Maximum of requests under way at once."""
     body: int = int(BODY_MB * 2**20)
@@ -108,7 +108,7 @@ class Limits:
         """
         token_file = environ.get(TOKENS_VARIABLE)
         limits = cls(
-            tokens=TokenFile(Path(token_file)) if token_file else {},
+            tokens=TokenFile(Path(token_file)).names if token_file else None,
             concurrency=int(
                 _number(environ, CONCURRENCY_VARIABLE, CONCURRENCY, "--concurrency, ", whole=True)
             ),
@@ -186,7 +186,7 @@ class Guard:
         if path in OPEN:
             await self.app(scope, _nothing, send)
             return
-        secured = bool(self.limits.tokens)
+        secured = self.limits.tokens is not None
         if not secured:
             check_own_machine(scope, headers)
         by_link = method in READ and path in FRAME
@@ -230,15 +230,15 @@ class Guard:
 
         The token's name is kept in the scope, for the log.
         """
-        tokens = self.limits.tokens
-        if not tokens:
+        if self.limits.tokens is None:
             return True
         scheme, _, token = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
             return False
         given = hashlib.sha256(token.strip()).hexdigest()
         # All are compared, each in constant time, so that the duration reveals nothing.
-        names = [name for known, name in tokens.items() if hmac.compare_digest(given, known)]
+        tokens = self.limits.tokens().items()
+        names = [name for known, name in tokens if hmac.compare_digest(given, known)]
         if names:
             scope[TOKEN_KEY] = names[0]
         return bool(names)

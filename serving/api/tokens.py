@@ -11,7 +11,6 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import ItemsView, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,13 +176,12 @@ def check_safe(path: Path, found: os.stat_result) -> None:
         raise InputError(f"{path}: no token file: it is larger than {LARGEST >> 20} MB")
 
 
-class TokenFile(Mapping[str, str]):
-    """SHA-256 -> name of the tokens of a file that are valid now.
+class TokenFile:
+    """The tokens of a file that are valid now, under a running server.
 
-    When a request asks for the tokens, and :data:`EVERY` seconds after the last look, the file is
-    read again if it has changed. Where it is gone or another user can write it, no token is valid
-    until it is mended; of an invalid line, its token alone is not. The mapping is true even if it
-    is empty: requests need a token all the same.
+    When they are asked for, and :data:`EVERY` seconds after the last look, the file is read again
+    if it has changed. Where it is gone or another user can write it, no token is valid until it is
+    mended; of an invalid line, its token alone is not.
 
     Args:
         path: the token file.
@@ -200,27 +198,8 @@ class TokenFile(Mapping[str, str]):
         self._state: tuple[int, ...] | None = None
         self._look()
 
-    def __getitem__(self, digest: str) -> str:
-        """Return the name of the token with this SHA-256."""
-        return self._current()[digest]
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield the SHA-256 of each token."""
-        return iter(self._current())
-
-    def __len__(self) -> int:
-        """Return the number of tokens."""
-        return len(self._current())
-
-    def __bool__(self) -> bool:
-        """Return True."""
-        return True
-
-    def items(self) -> ItemsView[str, str]:
-        """Return SHA-256 and name of each token, read at one moment."""
-        return self._current().items()
-
-    def _current(self) -> dict[str, str]:
+    def names(self) -> dict[str, str]:
+        """Return SHA-256 -> name of the tokens."""
         if time.monotonic() >= self._next:
             self._look()
         return self._names

@@ -90,25 +90,29 @@ def bearer(token: str) -> tuple[bytes, bytes]:
 
 class TestTokens:
     def test_each_of_several_tokens_opens(self) -> None:
-        app = Guard(App(), Limits(tokens={hashed("one"): "a", hashed("two"): "b"}))
+        app = Guard(App(), Limits(tokens=lambda: {hashed("one"): "a", hashed("two"): "b"}))
         for token in ("one", "two"):
             assert ask(app, headers=[bearer(token)]).status == 200
 
     @given(st.text(max_size=80))
     def test_no_other_token_opens(self, token: str) -> None:
-        app = Guard(App(), Limits(tokens={hashed("the one"): "a"}))
+        app = Guard(App(), Limits(tokens=lambda: {hashed("the one"): "a"}))
         found = ask(app, headers=[(b"authorization", b"Bearer " + token.encode())])
         assert (found.status, found.code) == (401, "unauthorised")
         assert found.headers[b"www-authenticate"] == b"Bearer"
 
     @pytest.mark.parametrize("header", [(), [(b"authorization", b"Basic dGhlIG9uZQ==")]])
     def test_nothing_is_read_of_who_sends_none(self, header) -> None:
-        app = Guard(App(), Limits(tokens={hashed("the one"): "a"}))
+        app = Guard(App(), Limits(tokens=lambda: {hashed("the one"): "a"}))
         found = ask(app, headers=header)
         assert (found.status, found.read) == (401, 0)
 
+    def test_without_any_token_left_nobody_is_let_in(self) -> None:
+        found = ask(Guard(App(), Limits(tokens=dict)), headers=[bearer("")])
+        assert (found.status, found.read) == (401, 0)
+
     def test_whether_the_server_lives_anybody_may_ask(self) -> None:
-        app = Guard(App(), Limits(tokens={hashed("the one"): "a"}))
+        app = Guard(App(), Limits(tokens=lambda: {hashed("the one"): "a"}))
         assert ask(app, path="/readyz").status == 200
         assert ask(app, path="/metrics").status == 401
 
@@ -128,7 +132,9 @@ class TestOutside:
         assert asyncio.run(found.run()).status == 200
 
     def test_other_machines_with_a_token_do(self) -> None:
-        found = Asked(Guard(App(), Limits(tokens={hashed("t"): "a"})), headers=[bearer("t")])
+        found = Asked(
+            Guard(App(), Limits(tokens=lambda: {hashed("t"): "a"})), headers=[bearer("t")]
+        )
         found.scope["server"] = ("10.0.0.5", 3000)
         assert asyncio.run(found.run()).status == 200
 
@@ -299,7 +305,7 @@ def test_a_slow_body_takes_no_place() -> None:
 def test_a_request_without_a_token_takes_no_place_and_has_no_body(path: str) -> None:
     async def run() -> None:
         go = asyncio.Event()
-        app = Guard(App(go), Limits(tokens={hashed("t"): "a"}, concurrency=1))
+        app = Guard(App(go), Limits(tokens=lambda: {hashed("t"): "a"}, concurrency=1))
         waiting = [asyncio.create_task(Asked(app, path=path, method="GET").run()) for _ in range(3)]
         await asyncio.sleep(0.01)
         assert app._under_way == 0
@@ -410,7 +416,7 @@ class TestEnvironment:
                 MEMORY_VARIABLE: "64",
             }
         )
-        assert (made.concurrency, made.body, list(made.tokens.values())) == (7, 2**19, ["a"])
+        assert (made.concurrency, made.body, list(made.tokens().values())) == (7, 2**19, ["a"])
         assert made.memory == 2**26
 
     def test_a_body_and_an_answer_have_to_fit_into_the_memory(self) -> None:

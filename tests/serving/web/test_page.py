@@ -128,7 +128,7 @@ class TestFiles:
 
 
 class TestTokens:
-    LIMITS = Limits(tokens={"0" * 64: "someone"})
+    LIMITS = Limits(tokens=lambda: {"0" * 64: "someone"})
 
     def test_the_frame_is_open_and_the_form_is_not(self, page: Page):
         for path in ("/", "/app", "/app/", "/docs", f"/app/files/{page.digest}/app.css"):
