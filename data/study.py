@@ -209,6 +209,11 @@ class Study(Part):
         others = set(self.prognostic_features)
         return next(i for i in range(len(self.features)) if i not in others)
 
+    @cached_property
+    def treatment_feature(self) -> str:
+        """Name of the feature that is the treatment; empty without a treatment."""
+        return "" if self.treatment is None else list(self.features)[self.treatment_position]
+
     @property
     def modifiers(self) -> tuple[str, ...]:
         """Features that may change the treatment's effect, the main hypothesis first."""
@@ -300,7 +305,13 @@ class Study(Part):
 
 
 #: Cached properties of a study; they are cached since every request for a prediction reads them.
-_DERIVED = ("features", "blocks", "prognostic_features", "treatment_position")
+_DERIVED = (
+    "features",
+    "blocks",
+    "prognostic_features",
+    "treatment_position",
+    "treatment_feature",
+)
 
 
 def parse_study(raw: Mapping[str, Any], where: str) -> Study:

@@ -167,7 +167,7 @@ def match_features(
                     missing.setdefault(match.feature, match)
                 else:
                     found[match.feature] = match
-    if not any(name != _treatment_of(model) for name in found):
+    if not any(name != model.treatment_feature for name in found):
         first = next(iter(ours))
         raise InputError(
             f"study '{other.name}' has none of the model's features, for instance "
@@ -296,18 +296,13 @@ def _treatments(model: Study, other: Study) -> Match | None:
     ours, theirs = model.treatment, other.treatment
     if ours is None:
         return None
-    one = _treatment_of(model)
+    one = model.treatment_feature
     if theirs is None:
         return Match(one, None, "the study names no treatment")
     if ours.label != theirs.label:
         why = f"the treatment there is called '{theirs.label}', in the model '{ours.label}'"
-        return Match(one, None, why, candidates=(_treatment_of(other),))
-    return Match(one, _treatment_of(other), AS_TREATMENT)
-
-
-def _treatment_of(study: Study) -> str:
-    """Return the name of the feature that is the treatment; empty without a treatment."""
-    return "" if study.treatment is None else list(study.features)[study.treatment_position]
+        return Match(one, None, why, candidates=(other.treatment_feature,))
+    return Match(one, other.treatment_feature, AS_TREATMENT)
 
 
 def _as_treated(model: Study, feature: Feature, patients: Patients) -> Array:
@@ -331,7 +326,7 @@ def _open(match: Match | None, model: Study) -> bool:
         match: missing match by an earlier rule; None: no rule met the feature.
         model: the model's study.
     """
-    return match is None or not (match.candidates or match.feature == _treatment_of(model))
+    return match is None or not (match.candidates or match.feature == model.treatment_feature)
 
 
 def _with_value(found: Iterable[Match], patients: Patients) -> list[float]:

@@ -18,6 +18,8 @@ from accomplice.training.bundle import Bundle
 QUANTILES = (0.05, 0.15, 0.25, 0.35, 0.5, 0.65, 0.75, 0.85, 0.95)
 #: Significant digits of a summary.
 DIGITS = 4
+#: Maximum of features of an example patient.
+EXAMPLE = 8
 
 #: Value of a feature in a request: a number, or a level.
 Value = float | str
@@ -56,7 +58,7 @@ def training_values(bundle: Bundle, centre: str | None = None) -> dict[str, Trai
         if not preprocessor.study.features.keys() <= values.keys():
             values = _fitted(preprocessor, centre) | values
     if study.treatment is not None:
-        name = list(study.features)[study.treatment_position]
+        name = study.treatment_feature
         arms = _arms(study.features[name], study.treatment)
         values[name] = TrainingValues(typical=arms[0] if arms else None, spread=arms)
     return {
@@ -119,19 +121,15 @@ def rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def typical_patient(bundle: Bundle, most: int = 8) -> dict[str, Value]:
+def typical_patient(bundle: Bundle) -> dict[str, Value]:
     """Return column -> typical value, for some features: an example patient of a request.
 
-    Features without a typical value are left out.
-
-    Args:
-        bundle: the bundle.
-        most: maximum of features, at least 1: the study's first ones, the treatment in any case.
+    They are the study's first :data:`EXAMPLE`, the treatment in any case; those without a typical
+    value are left out.
     """
     study, summaries = bundle.study, training_values(bundle)
-    names = list(study.features)
-    listed = names[:most]
-    if study.treatment is not None and names[study.treatment_position] not in listed:
-        listed[-1] = names[study.treatment_position]
+    listed = list(study.features)[:EXAMPLE]
+    if study.treatment is not None and study.treatment_feature not in listed:
+        listed[-1] = study.treatment_feature
     typical = {name: summaries[name].typical for name in listed}
     return {study.features[n].column or n: v for n, v in typical.items() if v is not None}

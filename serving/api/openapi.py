@@ -267,8 +267,8 @@ def paths(predictor: Predictor) -> dict[str, Any]:
         **{path: _post(path, shown) for path, shown in examples.items()},
         "/model": _get("model", about, card, "model"),
         "/metrics": _get("metrics", "Numbers for Prometheus; none is about one patient.", TEXT),
-        "/livez": _get("livez", "Whether the server lives.", TEXT),
-        "/readyz": _get("readyz", "Whether it answers patients.", TEXT),
+        "/livez": _get("livez", "Whether the server lives.", TEXT, open_to_all=True),
+        "/readyz": _get("readyz", "Whether it answers patients.", TEXT, open_to_all=True),
     }
 
 
@@ -318,9 +318,15 @@ def _post(path: str, examples: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _get(name: str, summary: str, content: Mapping[str, Any], tag: str = "operation") -> Any:
+def _get(
+    name: str,
+    summary: str,
+    content: Mapping[str, Any],
+    tag: str = "operation",
+    *,
+    open_to_all: bool = False,
+) -> dict[str, Any]:
     """Return the description of a GET route."""
-    open_to_all = tag == "operation" and name != "metrics"
     refusals = {} if open_to_all else _refusals(401, 403, 429, 500)
     security: dict[str, Any] = {"security": []} if open_to_all else {}
     return {

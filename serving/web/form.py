@@ -9,7 +9,6 @@ from statistics import NormalDist
 from typing import Any
 
 from accomplice.data.escaping import printable
-from accomplice.data.study import Study
 from accomplice.data.study_parts import Feature, Treatment
 from accomplice.serving.answers.training_values import TrainingValues, training_values
 from accomplice.training.bundle import Bundle
@@ -185,12 +184,11 @@ def _help(feature: Feature, span: Span | None) -> str:
 def _group(
     modality: str, names: list[str], fields: Mapping[str, Field], ranked: Sequence[str]
 ) -> Group:
-    listed = names
+    listed, own = names, set(names)
     if len(names) > WIDE:
-        first = [name for name in ranked if name in set(names)]
+        first = [name for name in ranked if name in own]
         listed = list(dict.fromkeys([*first, *names]))[:LISTED]
-    shown = set(listed)
-    pasted = tuple(fields[name].key for name in names if name not in shown)
+    pasted = tuple(fields[name].key for name in names if name not in listed)
     shown_fields = tuple(fields[name] for name in listed)
     label = label_of(modality)
     if len(names) == 1 and _same_name(modality, names[0]):
@@ -233,14 +231,7 @@ def _ranked(bundle: Bundle) -> list[str]:
     important = [item["feature"] for item in review.get("importance", ())]
     of_responses = [name for e in study.endpoints.binary.values() for name in e.features or ()]
     names = dict.fromkeys([*study.modifiers, *important, *of_responses])
-    return [name for name in names if name in study.features and name not in _treatment(study)]
-
-
-def _treatment(study: Study) -> set[str]:
-    """Return the name of the treatment's feature; empty if there is no treatment."""
-    if study.treatment is None:
-        return set()
-    return {list(study.features)[study.treatment_position]}
+    return [name for name in names if name in study.features and name != study.treatment_feature]
 
 
 def _slider_names(bundle: Bundle, ranked: Sequence[str]) -> list[str]:
@@ -252,7 +243,7 @@ def _slider_names(bundle: Bundle, ranked: Sequence[str]) -> list[str]:
     study = bundle.study
     first = study.modifiers[:MODIFIERS]
     rest = [name for name in ranked if name not in study.modifiers]
-    names = [n for n in study.features if n not in _treatment(study)]
+    names = [name for name in study.features if name != study.treatment_feature]
     return list(dict.fromkeys([*first, *rest, *ranked, *names]))[:SLIDERS]
 
 
@@ -286,7 +277,7 @@ def _config(bundle: Bundle) -> dict[str, Any]:
         "modifier": None,
     }
     if treatment is not None:
-        name = next(iter(_treatment(study)))
+        name = study.treatment_feature
         levels = study.features[name].levels
         config["treatment"] = {
             "key": treatment.column,
