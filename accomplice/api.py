@@ -275,7 +275,7 @@ def evaluate(
     refuse_seen(bundle, cohort, described.name)
     asked = {"seed": seed, "evaluation.bootstraps": bootstraps}
     given = {key: value for key, value in asked.items() if value is not None}
-    config = with_settings(unflat(bundle.config), given, said="setting")
+    config = with_settings(unflat(bundle.config), given, prefix="setting")
     inputs = (bundle, predicted, cohort, config, features)
     return validate(*inputs, sketch=find_sketch(bundle), update=recalibrate, tick=tick)
 
@@ -372,7 +372,7 @@ def _config(settings: Mapping[str, Any] | None, seed: int | None) -> Config:
 
     _expect_mapping("settings", settings, '{"net.members": 4}')
     short = {} if seed is None else {"seed": seed}
-    return with_settings(Config(), {**(settings or {}), **short}, said="setting")
+    return with_settings(Config(), {**(settings or {}), **short}, prefix="setting")
 
 
 def _free_folder(

@@ -234,7 +234,7 @@ class SurvivalEstimator(BaseEstimator):
         else:
             given["seed"] = self.random_state
         chosen = {key: value for key, value in given.items() if value is not None}
-        return with_settings(Config(), chosen, said="setting")
+        return with_settings(Config(), chosen, prefix="setting")
 
     def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
         """Return X as a frame with named columns, checked as scikit-learn checks inputs.

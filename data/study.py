@@ -179,8 +179,8 @@ class Study(Part):
         if self.treatment is not None and self.treatment.column not in found:
             either = (*self.treatment.untreated, *self.treatment.treated)
             no, yes = self.treatment.untreated[0], self.treatment.treated[0]
-            spelt = {level: (yes if level in self.treatment.treated else no) for level in either}
-            found[self.treatment.column] = Feature(kind="category", levels=(no, yes), map=spelt)
+            mapped = {level: (yes if level in self.treatment.treated else no) for level in either}
+            found[self.treatment.column] = Feature(kind="category", levels=(no, yes), map=mapped)
         return found
 
     @cached_property
@@ -266,8 +266,8 @@ class Study(Part):
         levels: dict[str, frozenset[str]] = {}
 
         def add(column: str, *listed: Iterable[str] | None) -> None:
-            spelt = words_of([level for each in listed for level in each or ()])
-            levels[column] = levels.get(column, frozenset()) | spelt
+            words = words_of([level for each in listed for level in each or ()])
+            levels[column] = levels.get(column, frozenset()) | words
 
         for name, feature in self.features.items():
             add(feature.column or name, feature.levels, feature.map)

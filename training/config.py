@@ -200,36 +200,36 @@ def configure(settings: Sequence[str] = (), base: Config | None = None) -> Confi
     return with_settings(base or Config(), values)
 
 
-def with_settings(base: Config, settings: Mapping[str, Any], said: str = "--set") -> Config:
+def with_settings(base: Config, settings: Mapping[str, Any], prefix: str = "--set") -> Config:
     """Return ``base`` with dotted keys changed, such as ``{"net.members": 16}``.
 
     Args:
         base: configuration to change; it stays as it is.
         settings: values by key; NumPy's scalars are taken as Python's.
-        said: beginning of an error's text, before the key.
+        prefix: beginning of an error's text, before the key.
 
     Raises:
         InputError: a key is unknown (the nearest is named) or a value does not fit.
     """
     for key in settings:
-        _refuse_unknown(key, said)
+        _refuse_unknown(key, prefix)
     given = {k: v.item() if hasattr(v, "item") else v for k, v in settings.items()}
     try:
         return unflat(flat(base) | given)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(str(p) for p in problem["loc"])
-        text = f"{said} {where}: {problem['msg']}, got {problem['input']!r}"
+        text = f"{prefix} {where}: {problem['msg']}, got {problem['input']!r}"
         raise InputError(text) from None
 
 
-def _refuse_unknown(key: str, said: str) -> None:
-    """Raise ``InputError`` for an unknown key; its text begins with ``said``."""
+def _refuse_unknown(key: str, prefix: str) -> None:
+    """Raise ``InputError`` for an unknown key; its text begins with ``prefix``."""
     known = known_keys()
     if key not in known:
         inner = next((name for name in known if name.startswith(f"{key}.")), None)
         hint = f"; did you mean '{inner}'?" if inner else nearest(str(key), known)
-        raise InputError(f"{said} {key}: unknown key{hint}")
+        raise InputError(f"{prefix} {key}: unknown key{hint}")
 
 
 def known_keys() -> dict[str, str]:

@@ -154,12 +154,12 @@ def _without_rare_levels(name: str, inferred: Inferred) -> Inferred:
     whole = inferred.ordinal.levels if inferred.ordinal is not None else []
     codes = inferred.codes[~np.isnan(inferred.codes)].astype(int)
     sizes = dict(zip(whole, np.bincount(codes, minlength=len(whole)).tolist(), strict=True))
-    levels, spelt = inferred.spec["levels"], inferred.spec.get("map", {})
+    levels, spellings = inferred.spec["levels"], inferred.spec.get("map", {})
     into = merged_into_neighbours(sizes, levels)
     if not into:
         return inferred
     spec = inferred.spec | {"levels": [level for level in levels if level not in into]}
-    spec["map"] = {text: into.get(level, level) for text, level in spelt.items()} | into
+    spec["map"] = {text: into.get(level, level) for text, level in spellings.items()} | into
     read = ", ".join(
         f"{level} ({sizes[level]} cells) is read as {end}" for level, end in into.items()
     )

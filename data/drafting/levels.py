@@ -98,9 +98,9 @@ def known_code(column: TextColumn, panel: Panel) -> LevelledFeature | str | None
         occur = {level for level in meaning.values() if level is not None}
         levels = [lv for lv in ordinal.levels if lv in occur or lv not in ordinal.rare]
         spec: dict[str, Any] = {"kind": "ordinal", "levels": levels}
-        spelt = {text: meaning[text] for text in sorted({*meaning} - hidden)}
-        spelt = {text: level for text, level in spelt.items() if text != level}
-        spec |= {"map": spelt} if spelt else {}
+        spellings = {text: meaning[text] for text in sorted({*meaning} - hidden)}
+        spellings = {text: level for text, level in spellings.items() if text != level}
+        spec |= {"map": spellings} if spellings else {}
         spec |= {"unlisted": UNLISTED_MISSING} if hidden else {}
         # By the whole code's levels, so that two columns of one code can be compared.
         index = {level: float(i) for i, level in enumerate(ordinal.levels)}
@@ -299,11 +299,11 @@ def _doubts(name: str, counts: Counter[str], panel: Panel, other: str | None) ->
     numbers = {t for t, n in counts.items() if words and not _WORD.match(t) and n >= LEAST}
     merged = [t for t, n in counts.items() if n < LEAST and t != other] if other else []
     odd = [t for t in numbers if counts[t] <= FEW_CELLS * counts.total()] if len(counts) > 2 else []
-    for texts, said in ((merged, f", read as '{other}'; correct"), (odd, "; correct")):
+    for texts, remark in ((merged, f", read as '{other}'; correct"), (odd, "; correct")):
         if texts:
             found.append(
                 f"{name}: {_quoted(texts)} ({sum(counts[text] for text in texts)} cells) is a "
-                f"level of few patients{said} it, or map it, if it is none"
+                f"level of few patients{remark} it, or map it, if it is none"
             )
     for ordinal in panel.ordinals:
         known = {t: level for t in counts if (level := ordinal.meaning(t, "")) is not None}

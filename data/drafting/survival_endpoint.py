@@ -188,8 +188,8 @@ def _from_dates(
     if format is None and texts:
         # Together, since one column may have no day after the twelfth.
         _, format = read_dates(pd.concat(texts, ignore_index=True), None, "', '".join(names))
-    said = f", written as {format}" if format else ""
-    notes.append(f"time: from '{wanted.start}' to {some(columns)}{said}")
+    written = f", written as {format}" if format else ""
+    notes.append(f"time: from '{wanted.start}' to {some(columns)}{written}")
     raw: dict[str, Any] = {"from": wanted.start, "to": list(columns)}
     return raw | ({"format": format} if format else {})
 

@@ -60,9 +60,9 @@ def unit_of(
         read = number_column(column(frame, name, "time"), NumberFormat(words, bounds=False))
         named |= {unit for unit in MONTHS if read.unit == unit}
     if len(named) > 1 or (named and given is not None and given not in named):
-        said = f", --unit says {given}" if given is not None else ""
+        option = f", --unit says {given}" if given is not None else ""
         raise InputError(
-            f"column {some(columns)}: its name or cells say {enumerated(sorted(named))}{said}: "
+            f"column {some(columns)}: its name or cells say {enumerated(sorted(named))}{option}: "
             f"give --unit {sorted(named)[0]}, or rename the column"
         )
     if given is not None:
@@ -118,11 +118,11 @@ def plausible(
             f"give {other}{confirm}"
         ]
     if source != "the option":
-        said, way = "", "name another unit with --unit"
+        why, way = "", "name another unit with --unit"
         if source == "the name":
-            said, way = ", as its name says", "rename it, or correct its cells, if that is wrong"
+            why, way = ", as its name says", "rename it, or correct its cells, if that is wrong"
         notes.append(
-            f"time: {some(columns)} is taken to be in {unit}{said}, so that the longest follow-up "
+            f"time: {some(columns)} is taken to be in {unit}{why}, so that the longest follow-up "
             f"is {years:.2g} years; {way}"
         )
     return []

@@ -79,18 +79,18 @@ def same_levels(
         panel: known codes and labels.
     """
     known, others = ours[1].levels or (), theirs[1].levels or ()
-    spelt = defaultdict(list)
+    by_spelling = defaultdict(list)
     for level in known:
-        spelt[folded(level)].append(level)
-    found = {lv: own[0] for lv in others if len(own := spelt[folded(lv)]) == 1}
+        by_spelling[folded(level)].append(level)
+    found = {lv: own[0] for lv in others if len(own := by_spelling[folded(lv)]) == 1}
     for meaning in _readings(ours[0], theirs[0], panel):
         read = defaultdict(list)
         for level in known:
             read[meaning(level, key_of(ours[0]))].append(level)
         for level in others:
-            said = meaning(level, key_of(theirs[0]))
-            if level not in found and said is not None and len(read[said]) == 1:
-                found[level] = read[said][0]
+            meant = meaning(level, key_of(theirs[0]))
+            if level not in found and meant is not None and len(read[meant]) == 1:
+                found[level] = read[meant][0]
     for level in others:
         begun = [own for own in known if _begins(own, level)]
         if level not in found and len(begun) == 1:

@@ -63,7 +63,7 @@ class Spellings:
         if (plain := same_key(text)) in self.alike:
             return self.alike[plain]
         for meaning, levels in self.coded:
-            said = meaning(plain, self.key)
-            if said is not None and (level := levels.get(said)) is not None:
+            meant = meaning(plain, self.key)
+            if meant is not None and (level := levels.get(meant)) is not None:
                 return level
         return None

@@ -43,8 +43,8 @@ _USUAL = ("NaN", "-NaN", "n/A", "N/a")
 def spellings(words: Collection[str]) -> list[str]:
     """Return words for missing in their usual letter cases, for pandas to read as missing."""
     cased = ((w, w.upper(), w.capitalize(), w.title()) for w in words)
-    usual = (spelt for spelt in _USUAL if spelt.lower() in words)
-    return sorted({*usual, *(spelt for cases in cased for spelt in cases)})
+    usual = (spelling for spelling in _USUAL if spelling.lower() in words)
+    return sorted({*usual, *(spelling for cases in cased for spelling in cases)})
 
 
 def without_missing_words(cells: pd.Series, words: Words) -> tuple[pd.Series, bool]:
@@ -155,11 +155,11 @@ def _are_numbers(texts: Sequence[object]) -> bool:
     """Whether texts are numbers that pandas can read without a loss; False if there are none."""
     if not texts or not isinstance(texts[0], str):
         return False
-    spelt = [str(text) for text in texts]
-    first = pd.to_numeric(pd.Series(spelt[:3], dtype=object), errors="coerce")
-    if first.isna().any() or any(len(text) > _DIGITS and text.isdigit() for text in spelt):
+    strings = [str(text) for text in texts]
+    first = pd.to_numeric(pd.Series(strings[:3], dtype=object), errors="coerce")
+    if first.isna().any() or any(len(text) > _DIGITS and text.isdigit() for text in strings):
         return False
-    return bool(pd.to_numeric(pd.Series(spelt, dtype=object), errors="coerce").notna().all())
+    return bool(pd.to_numeric(pd.Series(strings, dtype=object), errors="coerce").notna().all())
 
 
 def _truth(cells: pd.Series) -> pd.Series:

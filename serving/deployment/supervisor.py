@@ -142,20 +142,20 @@ class Supervisor:
 
     def _start(self) -> None:
         """Fork a worker."""
-        channel, said = os.pipe()
+        channel, report = os.pipe()
         # A signal to the fork must not be heard as one to this process.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDING, signal.SIGCHLD))
         try:
             pid = os.fork()
             if pid == 0:
-                self._become_worker(said, channel)
+                self._become_worker(report, channel)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        os.close(said)
+        os.close(report)
         self._pids.add(pid)
         self._worker = _Worker(pid, channel)
 
-    def _become_worker(self, said: int, channel: int) -> NoReturn:
+    def _become_worker(self, report: int, channel: int) -> NoReturn:
         """Serve, in a fork of the supervisor, and exit."""
         code = 1
         try:
@@ -170,7 +170,7 @@ class Supervisor:
                 os.dup2(nothing, self._parent)
                 os.close(nothing)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (*ENDING, signal.SIGCHLD))
-            code = self._work(self._listener, said, self._watched)
+            code = self._work(self._listener, report, self._watched)
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
         except Exception as error:

@@ -77,9 +77,9 @@ class Tally:
         """Return the most frequent flags with their counts, as text, by falling count."""
         listed = sorted(self.flags.items(), key=lambda each: (-each[1], each[0]))
         # A column's name, which may be part of a flag, may hold a line break.
-        said = [f"{' '.join(flag.split())} {count}" for flag, count in listed[:MOST_FLAGS]]
-        more = len(listed) - len(said)
-        return ", ".join(said) + (f" and {more} more" if more else "")
+        shown = [f"{' '.join(flag.split())} {count}" for flag, count in listed[:MOST_FLAGS]]
+        more = len(listed) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def predict(

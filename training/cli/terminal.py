@@ -70,8 +70,8 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     if primary is not None:
         for baseline in primary.evaluation.gains:
             say(f"the model {primary.evaluation.verdict(baseline)}")
-        for said in primary.evaluation.notes:
-            say(f"not compared with a baseline: {said}")
+        for note in primary.evaluation.notes:
+            say(f"not compared with a baseline: {note}")
     for line in not_predicted(trained.bundle.study):
         say(line)
     if primary is not None:

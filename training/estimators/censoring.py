@@ -1,15 +1,16 @@
-"""The choice of the distribution of the censoring time: alike for all patients, or by group.
+"""The choice of the distribution of the censoring time: one for all patients, or one by group.
 
-Inverse weights by one Kaplan-Meier curve are right if censoring is independent of the event. Where
-centres began at other times, or arms are followed differently, it is independent only among
-patients alike in what decides it (Robins and Finkelstein, "Correcting for noncompliance and
-dependent censoring by using inverse probability of censoring weighted log-rank tests", Biometrics
-2000). A variable that decides the censoring but not the event biases nothing, and weights by it
-would cost precision and follow-up; only those that predict the event too are candidates.
+Inverse probability weights from one Kaplan-Meier curve are valid if censoring is independent of the
+event. If centres began at different times, or arms are followed differently, censoring is
+independent only given the variables on which it depends (Robins and Finkelstein, "Correcting for
+noncompliance and dependent censoring by using inverse probability of censoring weighted log-rank
+tests", Biometrics 2000). A variable on which censoring depends but not the event causes no bias,
+and weights by it would cost precision and follow-up; so only variables that predict the event too
+are candidates.
 
-A treatment that begins up to a landmark is known only of patients who were followed until it began:
-from time 0 on, the treated seem never to be censored before. So it may differ by treatment from the
-landmark on alone, among the patients still followed then; to the landmark all arms share a curve.
+A treatment that begins before a landmark is known only for patients who were followed until it
+began, so that no treated patient is censored before. Therefore curves may differ by treatment only
+from the landmark on, among the patients still followed then; before it both arms share a curve.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from accomplice.data.cohort import Cohort
 from accomplice.data.errors import enumerated
 from accomplice.data.preprocessing.missingness import WIDE
 from accomplice.data.preprocessing.preprocessor import Preprocessor
-from accomplice.training.estimators.censoring_forms import Form, Process, first_events
+from accomplice.training.estimators.censoring_forms import Comparison, Form, first_events
 from accomplice.training.estimators.chi_square import ChiSquare
 from accomplice.training.estimators.cox import RiskSets
 from accomplice.training.estimators.kaplan_meier import (
@@ -37,27 +38,27 @@ from accomplice.training.estimators.kaplan_meier import (
     censoring,
 )
 
-#: Names of the variables that make strata.
+#: Names of the variables that define strata.
 CENTRE, TREATMENT = "centre", "treatment"
-#: Name of the features together, in :attr:`ChosenCensoring.by`.
+#: Name of all features together in :attr:`ChosenCensoring.by`.
 FEATURES = "features"
-#: Least chance not to be censored at a month that is judged, and part of each stratum's patients
-#: who have it.
+#: Minimum probability of no censoring at a month that is judged, and fraction of each stratum's
+#: patients who must reach it.
 FOLLOWED, MOST = 0.2, 0.9
-#: Least patients of a stratum, and least censored patients of a cohort, for a distribution of their
-#: own. Smaller strata are pooled.
+#: Minimum number of patients of a stratum, which is else pooled, and of censored patients of a
+#: cohort for more than one curve.
 STRATUM = 30
-#: Maximum of patients whose features are looked at; of more, only centre and treatment are.
+#: Maximum number of patients of a cohort in which features are candidates.
 MOST_WITH_FEATURES = 100_000
-#: p value for the event above which a variable is no candidate.
+#: p value for the event from which on a variable is no candidate.
 PREDICTS_P = 0.2
-#: p value below which a variable is said to decide the censoring, corrected for their number.
-SAID = 0.05
+#: Significance level, after Bonferroni's correction, of an association with censoring.
+SIGNIFICANT_P = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class ChosenCensoring:
-    """The distribution of the censoring time by which patients are weighed, and why."""
+    """The distribution of the censoring time for weighting, and the tests behind its choice."""
 
     weights: Censoring
     """The distribution: one Kaplan-Meier curve, or one for each group of patients."""
@@ -65,18 +66,19 @@ class ChosenCensoring:
     """The variables by which it differs: ``centre``, ``treatment``, ``features``; empty for one
     curve for all patients."""
     reach: float = math.inf
-    """Month to which a fifth of each group would still be followed without the event."""
+    """Month to which the probability of no censoring is at least ``FOLLOWED`` for ``MOST`` of each
+    stratum; infinite for one curve."""
     p: Mapping[str, float] = field(default_factory=dict)
-    """Variable -> p value of the score test that it decides no censoring; features by name."""
+    """Variable or feature -> p value of its score test of an association with censoring."""
 
     @property
     def decided_by(self) -> tuple[str, ...]:
-        """Variables that certainly decide the censoring (p < 0.05, by Bonferroni)."""
-        return tuple(name for name, p in self.p.items() if p * len(self.p) < SAID)
+        """Variables significantly associated with censoring (p < 0.05 after Bonferroni)."""
+        return tuple(name for name, p in self.p.items() if p * len(self.p) < SIGNIFICANT_P)
 
     @property
     def least_p(self) -> float:
-        """Bonferroni's p that the censoring depends on no variable; NaN if none was tested."""
+        """Smallest p value after Bonferroni's correction; NaN if no variable was tested."""
         return min(1.0, min(self.p.values()) * len(self.p)) if self.p else math.nan
 
     @property
@@ -99,10 +101,10 @@ def censoring_of(cohort: Cohort, time: Array, event: Bools) -> ChosenCensoring:
     """Choose the distribution of the censoring time among patients of a cohort.
 
     Args:
-        cohort: the n patients, with centre, treatment and features where the study has them. Of
-            features, those of wide modalities are left out.
+        cohort: the n patients, with centre, treatment and features where the study has them;
+            features of modalities with more than ``WIDE`` columns are no candidates.
         time: (n,) months of follow-up.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
 
     Example:
         >>> from accomplice.data.cohort import build_cohort
@@ -128,7 +130,7 @@ def censoring_of(cohort: Cohort, time: Array, event: Bools) -> ChosenCensoring:
 
 
 def on_follow_up(cohort: Cohort) -> tuple[str, ...]:
-    """Return a warning if recorded variables certainly decide how long patients are followed.
+    """Return a warning if follow-up depends on recorded variables; else an empty tuple.
 
     Args:
         cohort: the patients, with their follow-up.
@@ -156,7 +158,7 @@ def on_follow_up(cohort: Cohort) -> tuple[str, ...]:
 
 
 def _columns(blind: Cohort) -> dict[str, Array]:
-    """Return feature -> its columns (n, c) of the linear design, without wide modalities."""
+    """Return feature -> its columns (n, c) in the linear design, without wide modalities."""
     narrow = {name for name, block in blind.study.blocks.items() if len(block) <= WIDE}
     kept = [j for name in narrow for j in blind.study.blocks[name]]
     if not kept:
@@ -182,16 +184,17 @@ def choose_censoring(
 ) -> ChosenCensoring:
     """Choose the distribution of the censoring time by its likelihood in held-out patients.
 
-    In this order, each must be clearly better than the best one before: one curve for all; curves
-    by centre; by treatment; by both; and within these strata the likelier of Cox's model of the
-    features and curves by fifth of its linear predictor, which need no proportional hazards.
+    The forms are compared in this order, and one is chosen only if it is clearly better than the
+    one chosen before: one curve for all; curves by centre; by treatment; by both; and, within the
+    chosen strata, the likelier of a Cox model of the features and of curves by fifth of its linear
+    predictor, which need no proportional hazards.
 
     Args:
         time: (n,) months of follow-up.
-        event: (n,) whether the event was seen.
-        strata: ``centre`` and ``treatment``, or one or none of them -> label of each patient (n,).
+        event: (n,) whether the event was observed.
+        strata: ``centre`` and ``treatment``, both, one or none -> label of each patient (n,).
         features: feature -> its columns (n, c), standardised.
-        landmark: month from which on the treatment is known; curves differ by it only later.
+        landmark: month from which the treatment is known; curves by treatment differ only after it.
 
     Example:
         >>> centre = np.repeat(["early", "late"], 200)
@@ -201,9 +204,9 @@ def choose_censoring(
         ('centre',)
     """
     one = ChosenCensoring(censoring(time, event))
-    # At the end of all follow-up every patient left is censored, whatever the features.
-    lost = ~event & (time < time.max())
-    if lost.sum() < STRATUM:
+    # At the end of all follow-up every remaining patient is censored, whatever the features.
+    censored = ~event & (time < time.max())
+    if censored.sum() < STRATUM:
         return one
     always, later = np.ones(len(time), dtype=bool), time > landmark
     labels = {
@@ -212,7 +215,7 @@ def choose_censoring(
     labels = {name: label for name, label in labels.items() if label.any()}
     blocks = {name: indicators(label) for name, label in labels.items()} | dict(features)
     left = first_events(time, event)
-    p = _score_tests(left, lost, blocks, later)
+    p = _score_tests(left, censored, blocks, later)
     of_event = _score_tests(time, event, blocks, later)
     related = {name for name in blocks if name == TREATMENT or of_event[name] < PREDICTS_P}
     kept = {name: label for name, label in labels.items() if name in related}
@@ -224,34 +227,34 @@ def choose_censoring(
     if len(kept) > 1:
         both = np.array([*kept.values()]).T @ (1, len(time))
         forms.append(Form((*kept,), kept[CENTRE], _label(both, later)))
-    process = Process.of(time, lost, landmark if TREATMENT in kept else 0.0)
-    best, reached = process.best([(form, process.held_out(form)) for form in forms])
-    # Cox's model holds from time 0 on, at which the treatment is not known.
+    comparison = Comparison.of(time, censored, landmark if TREATMENT in kept else 0.0)
+    best, reached = comparison.best([(form, comparison.held_out(form)) for form in forms])
+    # The Cox model applies from time 0, at which the treatment is not known.
     columns = [
         X for name, X in blocks.items() if name in related and name not in (*best.by, TREATMENT)
     ]
     if any(name in related for name in features):
         X = np.column_stack(columns)
         cox = [replace(best, X=X, fifths=fifths) for fifths in (False, True)]
-        tried = [(form, process.held_out(form)) for form in cox]
-        best, _ = process.best([(best, reached), max(tried, key=lambda found: found[1].sum())])
+        tried = [(form, comparison.held_out(form)) for form in cox]
+        best, _ = comparison.best([(best, reached), max(tried, key=lambda found: found[1].sum())])
     by = best.by if best.X is None else (*best.by, FEATURES)
     if not by:
         return replace(one, p=p)
     since = landmark if TREATMENT in by else 0.0
     reach = math.inf
-    # Hazards need be proportional only up to the last month that is judged.
+    # Refitted to the judged months, so that hazards need not be proportional beyond them.
     for _ in range(3 if best.X is not None else 1):
-        placed = best.placed(left, lost & (time <= reach), since, always)
-        weights = placed.curves(time, event, since)
-        reach = _reach(weights, placed.late, time > since)
+        groups = best.fit(left, censored & (time <= reach), since, always)
+        weights = groups.curves(time, event, since)
+        reach = _reach(weights, groups.late, time > since)
     return ChosenCensoring(weights, by, reach, p)
 
 
 def _score_tests(
     time: Array, seen: Bools, blocks: Mapping[str, Array], later: Bools
 ) -> dict[str, float]:
-    """Return name -> p value of the score test; that of the treatment is among ``later`` (n,)."""
+    """Return name -> p value of the score test; of the treatment, among ``later`` (n,) alone."""
     whole = RiskSets(time, seen)
     return {
         name: score_test(RiskSets(time[later], seen[later]), X[later])
@@ -262,7 +265,7 @@ def _score_tests(
 
 
 def _label(labels: NDArray[np.generic], known: Bools) -> Ints:
-    """Return the stratum (n,) of each label, pooled among the known; 0 where it is not known."""
+    """Return the stratum (n,) of each label, small ones pooled; 0 for patients not ``known``."""
     found = np.zeros(len(labels), dtype=int)
     if known.any():
         found[known] = pooled(labels[known])
@@ -270,7 +273,7 @@ def _label(labels: NDArray[np.generic], known: Bools) -> Ints:
 
 
 def pooled(labels: NDArray[np.generic]) -> Ints:
-    """Return the stratum (n,) of each label, from 0; labels of few patients share one.
+    """Return the stratum (n,) of each label, from 0; labels of few patients are pooled.
 
     Example:
         >>> pooled(np.array(["a"] * 40 + ["b"] * 30 + ["c"] * 5))[[0, 40, 70]]
@@ -287,7 +290,7 @@ def pooled(labels: NDArray[np.generic]) -> Ints:
 
 
 def indicators(label: Ints) -> Array:
-    """Return indicators (n, s − 1) of the labels 0 … s − 1 but for the first.
+    """Return indicators (n, s − 1) of the labels 1 … s − 1.
 
     Example:
         >>> indicators(np.array([0, 1])).tolist()
@@ -297,11 +300,15 @@ def indicators(label: Ints) -> Array:
 
 
 def score_test(sets: RiskSets, X: Array) -> float:
-    """Return the p value of Cox's score test that no column of a design (n, c) matters.
+    """Return the p value of the score test of all columns of a design in a Cox model.
 
-    Of indicators of strata it is the log-rank test. The statistic is gᵀ I⁻¹ g, with the gradient g
+    For indicators of strata it is the log-rank test. The statistic is gᵀ I⁻¹ g, with the gradient g
     and the information I of the partial likelihood at 0, on as many degrees of freedom as the rank
     of I; p is 1 at rank 0.
+
+    Args:
+        sets: risk sets of the n patients.
+        X: (n, c) design.
 
     Example:
         >>> time = np.arange(1.0, 41.0)
@@ -318,9 +325,14 @@ def score_test(sets: RiskSets, X: Array) -> float:
 
 
 def _reach(weights: GroupedCensoring, stratum: Ints, rows: Bools) -> float:
-    """Return the month, to three digits, to which ``MOST`` of each stratum reach ``FOLLOWED``.
+    """Return the month to which ``MOST`` of each stratum have G of at least ``FOLLOWED``.
 
-    The strata are those of the patients ``rows`` (n,).
+    It is rounded down to three digits, and infinite if there is no such limit.
+
+    Args:
+        weights: distribution of the n patients' censoring time.
+        stratum: (n,) stratum of each patient.
+        rows: (n,) patients whose strata count.
     """
     short = np.zeros(len(weights.times), dtype=bool)
     for s in np.unique(stratum[rows]):

@@ -1,8 +1,8 @@
-"""Forms that the distribution of the censoring time may have, and their likelihood.
+"""Models of the censoring time, and their comparison by held-out likelihood.
 
-Up to a landmark patients are in one set of strata, after it in another: a treatment that begins by
-then is known of those alone who are followed to the landmark. Within a stratum, Cox's model of the
-features may apply.
+Patients are stratified in one way up to a landmark and in another after it: a treatment that begins
+by the landmark is known only for patients who are followed to it. Within strata, a Cox model of the
+features may be fitted.
 """
 
 from __future__ import annotations
@@ -20,48 +20,53 @@ from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.kaplan_meier import GroupedCensoring, power_curves
 from accomplice.training.estimators.newton import climb
 
-#: Maximum of patients by whom a distribution is chosen; of more, an even sample over time.
+#: Maximum number of patients on whom forms are compared; of more, an even sample over time.
 MOST_PATIENTS = 5000
-#: Inner folds by which a distribution is chosen.
+#: Number of inner folds in which forms are compared.
 FOLDS = 5
-#: Standard errors, and log-likelihood, by which a distribution must be better than a simpler one.
+#: Minimum gain of a form over a simpler one, in standard errors and in log-likelihood.
 CLEAR_Z, CLEAR_GAIN = 1.5, 3.0
-#: Size of z for censoring above which a column enters Cox's model.
+#: Absolute z value for censoring above which a column enters the Cox model.
 DECIDES_Z = 2.0
-#: Precision of the normal prior of a log-hazard ratio of the censoring.
+#: Precision of the normal prior of a log-hazard ratio of censoring.
 PENALTY = 1.0
-#: Probabilities of the inner ends of fifths.
+#: Probabilities of the quantiles that divide patients into fifths.
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
-#: Maximum of bins of follow-up by which likelihoods are compared, and censored patients for each.
-BINS, LOST_A_BIN = 20, 10
-#: Largest size of a predicted log-hazard ratio of the censoring.
+#: Maximum number of time bins of the likelihood, and minimum number of censored patients in each.
+BINS, CENSORED_PER_BIN = 20, 10
+#: Maximum absolute value of a predicted log-hazard ratio of censoring.
 LARGEST = 3.0
 
 
-class Placed(NamedTuple):
-    """Strata of patients before and after a landmark, and hazard ratios within them."""
+class Strata(NamedTuple):
+    """Strata of n patients before and after a landmark, and hazard ratios within them."""
 
     early: Ints
     """(n,) stratum up to the landmark, from 0."""
     late: Ints
-    """(n,) stratum after it; of no meaning for patients who were not followed until then."""
+    """(n,) stratum after it; without meaning for patients who were not followed to it."""
     ratio: Array
-    """(n,) hazard ratio of the censoring within the stratum."""
+    """(n,) hazard ratio of censoring within the stratum."""
 
     def curves(self, time: Array, event: Bools, landmark: float) -> GroupedCensoring:
-        """Return the distribution of the n patients' censoring time.
+        """Return the distribution of the censoring time.
 
-        After the landmark it is the chance not to be censored by then, times that from it on among
-        those still followed.
+        After the landmark, the probability of no censoring is that of none by the landmark times
+        that of none since, estimated in the patients still followed then.
+
+        Args:
+            time: (n,) months of follow-up.
+            event: (n,) whether the event was observed.
+            landmark: month at which the strata change; 0: ``late`` applies throughout.
         """
         later = time > landmark
         if landmark <= 0 or not later.any():
             return power_curves(time, event, self.late, self.ratio)
-        # Those still followed leave the risk set after all who are censored at the landmark.
+        # Patients still followed leave the risk set after those censored at the landmark.
         passed = np.nextafter(landmark, math.inf)
         first = power_curves(np.minimum(time, passed), event | later, self.early, self.ratio)
         then = power_curves(time[later], event[later], self.late[later], self.ratio[later])
-        # A curve of the second part for those who do not reach it: 1.
+        # The second factor is 1 for patients who are not followed to the landmark.
         whole = np.vstack([then.survival, np.ones(then.survival.shape[1])])
         part = np.full(len(time), len(then.survival))
         part[later] = then.group
@@ -78,17 +83,18 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """A form of the distribution: strata, and Cox's model of the features within them."""
+    """A model of the censoring time: strata, and a Cox model of the features within them."""
 
     by: tuple[str, ...]
+    """Names of the variables on which censoring depends in this form."""
     early: Ints
     """(n,) stratum of each patient up to the landmark, from 0."""
     late: Ints
     """(n,) stratum after it."""
     X: Array | None = None
-    """(n, c) columns of the features."""
+    """(n, c) features of the Cox model; None: there is no such model."""
     fifths: bool = False
-    """Whether fifths of the linear predictor are strata too, so that hazards need not be
+    """Whether fifths of the linear predictor are strata too, for hazards that are not
     proportional."""
 
     def take(self, rows: Ints) -> Form:
@@ -96,14 +102,21 @@ class Form:
         X = None if self.X is None else self.X[rows]
         return replace(self, early=self.early[rows], late=self.late[rows], X=X)
 
-    def placed(self, time: Array, lost: Bools, landmark: float, rows: Bools) -> Placed:
-        """Return strata and hazard ratios of all patients, fitted to the outcomes of some (n,)."""
+    def fit(self, time: Array, censored: Bools, landmark: float, rows: Bools) -> Strata:
+        """Return strata and hazard ratios of all n patients.
+
+        Args:
+            time: (n,) months of follow-up.
+            censored: (n,) whether the patient was censored.
+            landmark: month at which the strata change.
+            rows: (n,) patients on whose follow-up the Cox model is fitted.
+        """
         early, late, X = self.early, self.late, self.X
         if X is None:
-            return Placed(early, late, np.ones(len(time)))
+            return Strata(early, late, np.ones(len(time)))
 
         def log_ratios(early: Ints, late: Ints) -> Array:
-            sets = _risk_sets(time[rows], lost[rows], early[rows], late[rows], landmark)
+            sets = _risk_sets(time[rows], censored[rows], early[rows], late[rows], landmark)
             return np.asarray(X @ _cox(X[rows], sets))
 
         log_ratio = log_ratios(early, late)
@@ -112,16 +125,16 @@ class Form:
             early, late = 5 * early + fifth, 5 * late + fifth
             log_ratio = log_ratios(early, late)
         log_ratio = log_ratio - log_ratio[rows].mean()
-        return Placed(early, late, np.exp(np.clip(log_ratio, -LARGEST, LARGEST)))
+        return Strata(early, late, np.exp(np.clip(log_ratio, -LARGEST, LARGEST)))
 
 
 def _risk_sets(
-    time: Array, lost: Bools, early: Ints, late: Ints, landmark: float
+    time: Array, censored: Bools, early: Ints, late: Ints, landmark: float
 ) -> list[tuple[Ints, RiskSets]]:
     """Return the rows and the risk sets of each stratum, before the landmark and after it."""
     later = np.flatnonzero(time > landmark)
-    before = np.minimum(time, np.nextafter(landmark, math.inf)), lost & (time <= landmark)
-    parts = [(late, later, time, lost)]
+    before = np.minimum(time, np.nextafter(landmark, math.inf)), censored & (time <= landmark)
+    parts = [(late, later, time, censored)]
     if landmark > 0:
         parts.append((early, np.arange(len(time)), *before))
     return [
@@ -133,9 +146,13 @@ def _risk_sets(
 
 
 def _cox(X: Array, sets: Sequence[tuple[Ints, RiskSets]]) -> Array:
-    """Return the coefficients (c,) of a ridge Cox model of the censoring, stratified.
+    """Return the coefficients (c,) of a stratified ridge Cox model of censoring.
 
-    Columns whose z by themselves is below ``DECIDES_Z`` in size get 0.
+    Columns whose univariate z is at most ``DECIDES_Z`` in absolute value get 0.
+
+    Args:
+        X: (n, c) columns.
+        sets: rows and risk sets of each stratum.
     """
 
     def evaluate(Z: Array, beta: Array) -> tuple[float, Array, Array]:
@@ -164,38 +181,47 @@ def _cox(X: Array, sets: Sequence[tuple[Ints, RiskSets]]) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Process:
-    """The censoring of patients, by which forms of its distribution are compared."""
+class Comparison:
+    """A comparison of forms by the held-out likelihood of the patients' censoring."""
 
     rows: Ints
-    """(m,) the patients compared."""
+    """(m,) positions of the patients on whom forms are compared."""
     time: Array
-    """(m,) their follow-up."""
-    lost: Bools
-    """(m,) whether they were censored before the end of all follow-up."""
+    """(m,) months of follow-up."""
+    censored: Bools
+    """(m,) whether the patient was censored before the end of all follow-up."""
     landmark: float
-    """Month from which on strata may differ by treatment."""
+    """Month from which strata may differ by treatment."""
     fold: Ints
-    """(m,) fold of each, which follows the time, so that the order of rows does not matter."""
+    """(m,) fold of each patient, by rank of follow-up, so that the rows' order has no effect."""
     edges: Array
-    """(b + 1,) edges of the bins of time, of which the landmark is one."""
+    """(b + 1,) edges in months of the time bins; the landmark is one of them."""
 
     @classmethod
-    def of(cls, time: Array, lost: Bools, landmark: float) -> Process:
-        """Divide follow-up into bins, and patients into folds."""
-        order = np.lexsort((lost, time))
-        rows = order[:: 1 + (len(order) - 1) // MOST_PATIENTS]
-        time, lost = time[rows], lost[rows]
-        edges = TimeGrid.fit(time, lost, float(time.max()), BINS, LOST_A_BIN).edges
-        if 0 < landmark < edges[-1]:
-            edges = np.union1d(edges, landmark)
-        return cls(rows, time, lost, landmark, np.arange(len(rows)) % FOLDS, edges)
-
-    def best(self, found: Sequence[tuple[Form, Array]]) -> tuple[Form, Array]:
-        """Return the form that is clearly better than the best one before it.
+    def of(cls, time: Array, censored: Bools, landmark: float) -> Comparison:
+        """Choose the patients, and divide follow-up into bins and patients into folds.
 
         Args:
-            found: each form with its log-likelihood (m,), by :meth:`held_out`.
+            time: (n,) months of follow-up.
+            censored: (n,) whether the patient was censored before the end of all follow-up.
+            landmark: month from which strata may differ by treatment.
+        """
+        order = np.lexsort((censored, time))
+        rows = order[:: 1 + (len(order) - 1) // MOST_PATIENTS]
+        time, censored = time[rows], censored[rows]
+        edges = TimeGrid.fit(time, censored, float(time.max()), BINS, CENSORED_PER_BIN).edges
+        if 0 < landmark < edges[-1]:
+            edges = np.union1d(edges, landmark)
+        return cls(rows, time, censored, landmark, np.arange(len(rows)) % FOLDS, edges)
+
+    def best(self, found: Sequence[tuple[Form, Array]]) -> tuple[Form, Array]:
+        """Return the chosen form and its held-out log-likelihood (m,).
+
+        A form replaces the one chosen before it if it gains ``CLEAR_Z`` standard errors and
+        ``CLEAR_GAIN``.
+
+        Args:
+            found: forms, the simplest first, with their log-likelihoods (m,) by :meth:`held_out`.
         """
         best, reached = found[0]
         for form, held_out in found[1:]:
@@ -205,22 +231,22 @@ class Process:
         return best, reached
 
     def held_out(self, form: Form) -> Array:
-        """Return the log-likelihood (m,) of each patient's censoring, fitted to other folds.
+        """Return the log-likelihood (m,) of each patient's censoring, fitted in the other folds.
 
-        Within a stratum the hazard is constant in each bin of time, and drawn by one censoring to
-        that of all strata together.
+        Within a stratum the hazard is constant in each bin of time, and shrunk towards the hazard
+        of all strata by one pseudo-event.
         """
         form, found = form.take(self.rows), np.zeros(len(self.rows))
         grid = TimeGrid(self.edges)
         months = grid.exposure(self.time) * np.diff(self.edges)
-        marks = grid.events(self.time, self.lost)
+        marks = grid.events(self.time, self.censored)
         before = self.edges[1:] <= self.landmark
         for k in range(FOLDS):
             inside = self.fold != k
-            placed = form.placed(self.time, self.lost, self.landmark, inside)
-            for stratum, bins in ((placed.early, before), (placed.late, ~before)):
+            strata = form.fit(self.time, self.censored, self.landmark, inside)
+            for stratum, bins in ((strata.early, before), (strata.late, ~before)):
                 found[~inside] += _log_likelihood(
-                    stratum, placed.ratio, months[:, bins], marks[:, bins], inside
+                    stratum, strata.ratio, months[:, bins], marks[:, bins], inside
                 )
         return found
 
@@ -228,14 +254,14 @@ class Process:
 def _log_likelihood(
     stratum: Ints, ratio: Array, months: Array, marks: Array, inside: Bools
 ) -> Array:
-    """Return the log-likelihood of those outside, by hazards of those ``inside`` (n,).
+    """Return the log-likelihood of the patients outside, with hazards of those ``inside``.
 
     Args:
         stratum: (n,) stratum of each patient.
         ratio: (n,) hazard ratio within it.
         months: (n, b) months at risk in each bin of time.
         marks: (n, b) 1 in the bin of the censoring, else 0.
-        inside: (n,) patients of whom the hazards are estimated.
+        inside: (n,) patients in whom the hazards are estimated.
     """
     months = ratio[:, None] * months
     own = stratum[inside, None] == np.arange(stratum.max() + 1)
@@ -247,7 +273,7 @@ def _log_likelihood(
 
 
 def first_events(time: Array, event: Bools) -> Array:
-    """Return times (n,) at which those with an event leave just before those censored then.
+    """Return follow-up times (n,) at which events precede censorings at the same time.
 
     Example:
         >>> (first_events(np.array([2.0, 2.0]), np.array([True, False])) < 2).tolist()

@@ -13,24 +13,24 @@ from accomplice.data.arrays import Array, Bools, Ints, Reals
 from accomplice.data.cells.rounding import round_off
 from accomplice.training.estimators.outcome import UndefinedMetricError, checked_outcome
 
-#: Range of the predicted log-hazard ratio of the censoring within which patients share a curve.
+#: Width of the classes of predicted log-hazard ratio of censoring that share a curve.
 STEP = 0.2
-#: Part of the patients still followed at the judged horizon, as far as events allow.
+#: Fraction of patients who are still followed at the judged horizon; see :func:`judged_horizon`.
 STILL_FOLLOWED = 0.1
 
 
 class Censoring(Protocol):
-    """The distribution of the censoring time, alike for all patients or one for each of n."""
+    """Distribution of the censoring time, the same for all patients or one for each of n."""
 
     @property
     def last(self) -> float:
         """Longest follow-up."""
 
     def at(self, times: Reals | float) -> Array:
-        """Read G(t) at a time of each patient (n,), or at one time for all patients."""
+        """Return the probability G(t) of no censoring by t, for times (n,) or one for all."""
 
     def before(self, times: Reals | float) -> Array:
-        """Read G(t−), just before a time of each patient or one time for all."""
+        """Return G(t−), the probability of no censoring before t, for times (n,) or one."""
 
     def take(self, rows: Ints | Bools) -> Self:
         """Return the distribution of the patients at ``rows``."""
@@ -38,7 +38,7 @@ class Censoring(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class KaplanMeier:
-    """A right-continuous step curve from 1, with Greenwood's variance of its logarithm.
+    """A survival curve, right-continuous from 1, with Greenwood's variance of its logarithm.
 
     Attributes:
         times: (k,), the distinct observed times, rising.
@@ -71,7 +71,7 @@ class KaplanMeier:
 
     @classmethod
     def _product_limit(cls, times: Array, leave: Array, at_risk: Array) -> KaplanMeier:
-        """Return the curve of times (k,) from the numbers who leave (k,) and are at risk (k,)."""
+        """Return the curve of times (k,), from the numbers of events (k,) and at risk (k,)."""
         ratio = np.divide(leave, at_risk, out=np.zeros_like(leave), where=leave > 0)
         stay = at_risk - leave
         step = np.divide(ratio, stay, out=np.zeros_like(leave), where=stay > 0)
@@ -84,23 +84,23 @@ class KaplanMeier:
         return float(self.times[-1])
 
     def at(self, times: Reals | float) -> Array:
-        """Read the curve at `times` (any shape), as S(t)."""
+        """Return S(t) at `times` of any shape."""
         return self._read(self.survival, 1.0, times, "right")
 
     def before(self, times: Reals | float) -> Array:
-        """Read the curve just before `times` (any shape), as S(t−)."""
+        """Return S(t−), just before `times` of any shape."""
         return self._read(self.survival, 1.0, times, "left")
 
     def take(self, rows: Ints | Bools) -> Self:  # noqa: ARG002
-        """Return the same curve: as a distribution of censoring times it is alike for all."""
+        """Return this curve: as a censoring distribution it is the same for all patients."""
         return self
 
     def interval(self, times: Reals | float, level: float = 0.95) -> tuple[Array, Array]:
-        """Bound the curve point by point.
+        """Return the pointwise confidence interval of the curve.
 
         Args:
-            times: times at which the curve is read, of any shape.
-            level: coverage.
+            times: times of any shape.
+            level: confidence level.
 
         Returns:
             Low and high, each of the shape of `times`: S^exp(±z √variance / log S), the log-log
@@ -120,19 +120,19 @@ class KaplanMeier:
     ) -> Array:
         """Return step values (k,), `start` before the first, at or just before `times`."""
         index = np.searchsorted(self.times, np.asarray(times, dtype=np.float64), side=side)
-        # A copy of the values with `start` in front would cost more than to read a few times.
+        # Padding the values with `start` would copy them all for a few times.
         found = np.where(index > 0, values[np.maximum(index - 1, 0)], start)
         return np.asarray(found, dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class GroupedCensoring:
-    """The distribution of the censoring time of n patients, one curve for each of g groups."""
+    """Distribution of the censoring time of n patients, one curve for each of g groups."""
 
     times: Array
     """(k,) rising, distinct times."""
     survival: Array
-    """(g, 1 + k) chance not to be censored: 1, then from each of ``times`` on."""
+    """(g, 1 + k) probability of no censoring: 1 at first, then from each of ``times`` on."""
     group: Ints
     """(n,) group of each patient; each of 0 … g − 1 occurs."""
 
@@ -142,20 +142,25 @@ class GroupedCensoring:
         return float(self.times[-1])
 
     def at(self, times: Reals | float) -> Array:
-        """Read each patient's curve (n,) at the patient's own time (n,), or at one for all."""
+        """Return each patient's G(t) (n,), for times (n,) or one for all."""
         return self._read(times, "right")
 
     def before(self, times: Reals | float) -> Array:
-        """Read each patient's curve (n,) just before a time."""
+        """Return each patient's G(t−) (n,), for times (n,) or one for all."""
         return self._read(times, "left")
 
     def inverse_by_group(self, times: Array, side: Literal["left", "right"] = "right") -> Array:
-        """Return 1 / G of each group (g, t) at times (t,), or just before; 0 where G is 0."""
+        """Return 1 / G (g, t) of each group at times (t,), or just before; 0 where G is 0.
+
+        Args:
+            times: (t,) times.
+            side: ``right`` for G(t), ``left`` for G(t−).
+        """
         chance = self.survival[:, np.searchsorted(self.times, times, side=side)]
         return np.divide(1.0, chance, out=np.zeros_like(chance), where=chance > 0)
 
     def take(self, rows: Ints | Bools) -> GroupedCensoring:
-        """Return the distributions of the patients at ``rows``, with the curves that they have."""
+        """Return the distributions of the patients at ``rows``; unused curves are dropped."""
         kept, group = np.unique(self.group[rows], return_inverse=True)
         return GroupedCensoring(self.times, self.survival[kept], group)
 
@@ -172,8 +177,8 @@ def censoring(time: Reals, event: Bools) -> KaplanMeier:
         event: (n,) bool, True where the event was seen, False where censored.
 
     Returns:
-        G(t) = Π over u ≤ t of 1 − c(u) / (Y(u) − d(u)): those with an event at u have
-        left the risk set before the c(u) censored there. The convention of scikit-survival.
+        G(t) = Π over u ≤ t of 1 − c(u) / (Y(u) − d(u)), with c censored and d events among Y at
+        risk: at a tied time, events come before censoring, as in scikit-survival.
 
     Raises:
         ValueError: as `checked_outcome`.
@@ -204,7 +209,7 @@ def inverse_censoring(censoring: Censoring, time: Reals | float, needed: Bools) 
         censoring: distribution of the censoring time, from `censoring` or, where it differs between
             the n patients, from `estimators.censoring`.
         time: (n,), time at which each patient's weight is taken; or one time for all.
-        needed: (n,) bool, whether the metric needs the patient's weight.
+        needed: (n,) bool, whether the patient's weight is needed.
 
     Returns:
         Weights (n,): 1 / G(time) where needed, else 0.
@@ -229,19 +234,19 @@ def inverse_censoring(censoring: Censoring, time: Reals | float, needed: Bools) 
 
 
 def observed_survival(time: Array, event: Bools, weights: Censoring | None = None) -> KaplanMeier:
-    """Return the survival curve of n patients, by Kaplan and Meier's estimate.
+    """Return the Kaplan-Meier curve of n patients, weighted if their censoring differs.
 
-    Where the distribution of the censoring time differs between them, it is weighted: patients at
-    risk and events at u count by 1 / G(u−), with their own G. With Y and d these sums and M = Y² /
-    Σ G(u−)⁻², the variance of its logarithm is Σ d / ((Y − d) M) (Xie and Liu, "Adjusted
-    Kaplan-Meier estimator and log-rank test with inverse probability of treatment weighting for
-    survival data", Stat Med 2005).
+    With a distribution of the censoring time by group, each patient at risk at u has weight
+    1 / G(u−), with G of the patient's group. With Y and d the weighted numbers at risk and of
+    events, and M = Y² / Σ G(u−)⁻², the variance of the curve's logarithm is Σ d / ((Y − d) M) (Xie
+    and Liu, "Adjusted Kaplan-Meier estimator and log-rank test with inverse probability of
+    treatment weighting for survival data", Stat Med 2005).
 
     Args:
         time: (n,) months of follow-up.
-        event: (n,) whether the event was seen.
-        weights: distribution of the censoring time of the n patients; if absent, that is alike for
-            all.
+        event: (n,) whether the event was observed.
+        weights: distribution of the censoring time; if absent or the same for all patients, the
+            curve is not weighted.
 
     Example:
         >>> time, event = np.array([1.0, 2.0, 3.0]), np.array([True, False, True])
@@ -268,15 +273,17 @@ def observed_survival(time: Array, event: Bools, weights: Censoring | None = Non
 
 
 def power_curves(time: Array, event: Bools, stratum: Ints, ratio: Array) -> GroupedCensoring:
-    """Return the censoring of n patients by stratum and by hazard ratio within it.
+    """Return the distribution of the censoring time by stratum and by hazard ratio within it.
 
-    Within a stratum, with r the hazard ratio of those at risk, of whom c are censored at u and the
-    rest stays, the curve of ratio 1 is Π (1 − Σ_c r / Σ r)^(c / Σ_c r), Kalbfleisch and Prentice's
-    without ties; the curve of a group is this one to the power of its ratio.
+    With r the hazard ratios within a stratum, c the number censored at u, Σ_c r the sum over these
+    and Σ r that over all at risk, the curve for a ratio of 1 is the product over u of (1 − Σ_c r /
+    Σ r)^(c / Σ_c r): without ties the estimate of Kalbfleisch and Prentice. Patients whose log
+    ratios lie in a class of width ``STEP`` are a group; its curve is this one to the power of their
+    mean ratio.
 
     Args:
         time: (n,) months of follow-up.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed; if so, the patient is not censored.
         stratum: (n,) stratum of each patient.
         ratio: (n,) hazard ratio of each patient's censoring within the stratum.
 
@@ -309,17 +316,17 @@ def power_curves(time: Array, event: Bools, stratum: Ints, ratio: Array) -> Grou
 
 
 def judged_horizon(time: Array, event: Bools, horizon: float, reach: float = math.inf) -> float:
-    """Return the time to which predictions of these patients can be judged.
+    """Return the month to which predictions of these patients can be judged.
 
-    It is the time at which a tenth of the patients is still followed, rounded down to three
-    significant digits, and at most ``reach``, or the first event if that is later; but at most
-    ``horizon``, and below the longest follow-up, where the censoring weights end.
+    A tenth of the patients is still followed then. The month is rounded down to three significant
+    digits. It is at most ``reach`` but not before the first event, and in any case at most
+    ``horizon`` and below the longest follow-up, at which the censoring weights end.
 
     Args:
         time: (n,) months of follow-up.
-        event: (n,) whether the event was seen; at least one was.
+        event: (n,) whether the event was observed; at least one was.
         horizon: months to which a model predicts.
-        reach: months to which each group of patients is followed, where their censoring differs.
+        reach: months to which every group with its own censoring distribution is followed.
 
     Example:
         >>> time = np.arange(1.0, 102.0)
@@ -336,13 +343,14 @@ def nelson_aalen(time: Array, event: Bools, weight: Array | None = None) -> Arra
 
     Args:
         time: (n,) follow-up.
-        event: (n,) whether the event was seen.
-        weight: (n,) hazard ratio of each patient, by whose sum the patients at risk count (Breslow,
-            Biometrics 1974); None: 1 for all.
+        event: (n,) whether the event was observed.
+        weight: (n,) hazard ratio of each patient, for the estimate of Breslow (Biometrics 1974);
+            None: 1 for all.
 
     Returns:
-        (n,) Σ d / Y over the times up to the patient's, with d events among Y at risk (Aalen,
-        "Nonparametric inference for a family of counting processes", Ann Stat 1978).
+        (n,) Σ d / Y over the times up to the patient's own, with d events and Y the number at risk
+        or, with ``weight``, the sum of their hazard ratios (Aalen, "Nonparametric inference for a
+        family of counting processes", Ann Stat 1978).
 
     Example:
         >>> nelson_aalen(np.array([1.0, 2.0, 2.0, 3.0]), np.array([True, True, False, True]))

@@ -79,9 +79,9 @@ class Comparison:
         """Return in words which model is better, by the 95 % intervals of the deciding metrics."""
         better = [label(m) for m in deciding() if self.gains[m].low > 0]
         worse = [label(m) for m in deciding() if self.gains[m].high < 0]
-        said = [f"{first} is better in {enumerated(better)}"] if better else []
-        said += [f"{second} is better in {enumerated(worse)}"] if worse else []
-        return "; ".join(said) or f"no certain difference between {first} and {second}"
+        clauses = [f"{first} is better in {enumerated(better)}"] if better else []
+        clauses += [f"{second} is better in {enumerated(worse)}"] if worse else []
+        return "; ".join(clauses) or f"no certain difference between {first} and {second}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data, undefined ones as null."""

@@ -61,9 +61,9 @@ class ResponseEvaluation:
         if math.isnan(found.low):
             return f"{count}: too few to judge"
         # An AUROC below 0.5 is noise too: the training rate moves away from a held-out label.
-        said = "better than chance" if found.low > 0.5 else "not better than chance"
+        conclusion = "better than chance" if found.low > 0.5 else "not better than chance"
         figure = f"AUROC {found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
-        return f"{figure} on {count}: exploratory; {said}"
+        return f"{figure} on {count}: exploratory; {conclusion}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data, undefined ones as null."""

@@ -1,4 +1,4 @@
-"""Fit a model on a cohort: the network, out-of-fold predictions, the stack and the effect."""
+"""Fit a model: network, out-of-fold predictions, stack, and the treatment's effect."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_VARIANCE = 0.1
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted model with out-of-fold predictions for the cohort it was fitted on."""
+    """A fitted model with out-of-fold predictions of the cohort that it was fitted on."""
 
     ensemble: Ensemble
     """Models of all folds, with the stack that is fitted on all patients."""
@@ -40,14 +40,14 @@ class Fitted:
     learners: Array
     """(l, n, j + 1) out-of-fold cumulative hazards of the learners."""
     by_fold: Array
-    """(k, l, m, j + 1) survival by the learners of each fold of the first repeat, of the first m
-    patients, at most ``MOST_COMPARED``; most of them are among the fold's training patients."""
+    """(k, l, m, j + 1) survival of the first m patients, at most ``MOST_COMPARED``, predicted by
+    the learners of each fold of the first repeat; most of these patients trained that fold."""
     stacks: tuple[Stack, ...]
     """Stack of each fold of the first repeat, fitted on the patients of the other folds."""
     blind: Array
     """(n, j + 1) out-of-fold stacked cumulative hazard, predicted without the treatment."""
     cumulative: Array
-    """(n, j + 1) ``blind`` under the observed treatment; equal to it without an ``effect``."""
+    """(n, j + 1) ``blind`` under the observed treatment; equal to ``blind`` without ``effect``."""
     effect: CrossFitted | None
     """The treatment's effect; None if none was estimated."""
     no_effect: str
@@ -56,11 +56,14 @@ class Fitted:
     """(epochs, k) validation loss of the network of each repeat and fold."""
 
     def again(self, values: Array, rows: Ints | None = None, /) -> Array:
-        """Predict ``blind`` (m, j + 1) out of fold for the same patients with other features.
+        """Predict the patients out of fold with other values of their features.
 
         Args:
             values: (m, p) coded features without the treatment.
-            rows: (m,) positions in the cohort of the patients; all, in order, if absent.
+            rows: (m,) positions of the patients in the cohort; None: all, in order.
+
+        Returns:
+            (m, j + 1) cumulative hazards, as ``blind``.
         """
         prepared = self.prepared
         if rows is not None:
@@ -77,9 +80,7 @@ def fit(
     budget: Budget = UNLIMITED,
     report: Report = unreported,
 ) -> Fitted:
-    """Train the network of all folds at once, then stack it with the folds' other learners.
-
-    The treatment's effect is estimated last.
+    """Train the networks of all folds, stack them with the other learners, estimate the effect.
 
     Args:
         prepared: patients, folds and the learners fitted before the network.
@@ -105,7 +106,7 @@ def assemble(
 
     Args:
         prepared: patients, folds and fitted fold models.
-        net: fitted networks of the same folds.
+        net: the fitted networks of these folds.
         config: run configuration.
         history: (epochs, k) validation loss of the network of each repeat and fold.
     """
@@ -137,7 +138,7 @@ def assemble(
 
 
 def stacked(fold: Ints, stacks: Sequence[Stack], learners: Array) -> Array:
-    """Return stacked cumulative hazards (n, j + 1), each patient's by the stack of their fold.
+    """Return cumulative hazards (n, j + 1), each patient's by the stack of the patient's fold.
 
     Args:
         fold: (n,) held-out fold of each patient.
@@ -184,14 +185,14 @@ def out_of_fold(prepared: Prepared, by_fold: Sequence[BatchedEnsemble]) -> Array
 
 
 def effects_variance(prepared: Prepared, blind: Array) -> float:
-    """Return the relative variance v of the size of the effects in a cohort, over cohorts.
+    """Return the relative variance v of effect sizes between cohorts.
 
-    Estimated in a cohort, all effects are too large by a factor 1 + x, with x of mean 0 and
-    variance v. The slope of out-of-fold predictions does not determine x, since held-out patients
-    are of the same cohort; that on fresh patients is its 1 / (1 + x), of which the mean is about
-    1 + v. So the served slope is multiplied by 1 + v. With E the expected events of each patient
-    and z the log-hazard less its mean, both out of fold, v is 1 / Σ E z², the variance of a slope
-    by its Poisson likelihood.
+    The effects in one cohort are those of the population times 1 + x, with x of mean 0 and variance
+    v. Out-of-fold predictions cannot show x, since held-out patients belong to the same cohort. On
+    new patients the calibration slope is the out-of-fold slope divided by 1 + x, in the mean about
+    the out-of-fold slope times 1 + v. Therefore the served slope is multiplied by 1 + v. With E the
+    expected events of each patient and z the log-hazard less its mean, both out of fold, v is
+    1 / Σ E z², the variance of a slope by its Poisson likelihood.
 
     Args:
         prepared: patients and folds.
@@ -208,7 +209,7 @@ def effects_variance(prepared: Prepared, blind: Array) -> float:
 
 
 def each_fold(prepared: Prepared, by_fold: Sequence[BatchedEnsemble]) -> Array:
-    """Return survival (k, l, m, j + 1) by the learners of each repeat and fold, one fold alone.
+    """Return survival (k, l, m, j + 1) predicted by the learners of each repeat and fold.
 
     Args:
         prepared: the patients, of whom the first m are predicted, at most ``MOST_COMPARED``.
@@ -221,15 +222,16 @@ def each_fold(prepared: Prepared, by_fold: Sequence[BatchedEnsemble]) -> Array:
 
 
 def spread_ratio(alone: Array, repeats: int, stack: Stack) -> float:
-    """Return the variance of log-hazards predicted by one fold's models over that of their mean.
+    """Return the ratio of the variances of log-hazards of one fold's models and of their mean.
 
     A patient's log-hazard is here the mean over the bins of the log of the stacked cumulative
     hazard. Both variances are over patients; that of one fold's models is averaged over the folds.
 
     The stack's slope is fitted to predictions of one fold's models for each patient, but new
-    patients get the mean over all folds. The mean varies less, by the part in which the models
-    disagree; this part has no covariance with the truth. Therefore the calibration slope, a
-    covariance over a variance, grows by the ratio of the two variances, which needs no outcomes.
+    patients get the mean over all folds. The mean varies less, since the differences between the
+    fold models, which do not correlate with the outcome, are averaged. The calibration slope, a
+    covariance divided by a variance, therefore grows by the ratio of the two variances. The ratio
+    needs no outcomes.
 
     Args:
         alone: (k, l, m, j + 1) survival by the learners of each repeat and fold.

@@ -86,15 +86,15 @@ def table(found: SampleSize) -> Table:
 
 def conclusion(found: SampleSize, r2: float, patients: int | None) -> list[str]:
     """Return sentences on the size needed, and on the size asked about if one is."""
-    said = [
+    lines = [
         f"needs {found.patients} patients with {found.events} events, "
         f"{found.events_per_parameter:.1f} a parameter: {found.decides.name} decides"
     ]
     if patients is not None:
         shrinkage = expected_shrinkage(patients, found.parameters, r2)
         most = parameters_borne(patients, r2)
-        said.append(
+        lines.append(
             f"at n = {patients} effects are expected to shrink to {shrinkage:.2f} of their size; "
             f"{most} parameter{'s' * (most != 1)} would keep {SHRINKAGE:g} of it"
         )
-    return said
+    return lines

@@ -28,7 +28,7 @@ from accomplice.training.reports.wording import RESEARCH_USE
 TEMPLATES = Path(__file__).parent / "templates"
 
 #: Kind of a verdict, which decides its badge.
-Tone = Literal["yes", "no", "caution", "alarm", "absent", "told"]
+Tone = Literal["yes", "no", "caution", "alarm", "absent", "described"]
 
 #: Tone -> words on its badge, since not every reader sees its colour.
 LABELS: dict[Tone, str] = {
@@ -37,7 +37,7 @@ LABELS: dict[Tone, str] = {
     "caution": "! CAUTION",
     "alarm": "▲ ALARM",
     "absent": "– NOT JUDGED",
-    "told": "· DESCRIBED",
+    "described": "· DESCRIBED",
 }
 #: Colour in figures (see ``reports.figures.style``) -> CSS variable of the page.
 COLOURS = {
@@ -209,8 +209,8 @@ def note(page: Page, lead: str) -> str:
     title, banner = markdown(page.title), markdown(page.banner)
     lines = [f"**{title}**", "", *([f"**{banner}**", ""] if banner else []), markdown(lead), ""]
     for s in page.sections:
-        said = markdown(s.verdict.text)
-        lines.append(f"- {markdown(s.heading)} **{s.verdict.label}** {said}")
+        text = markdown(s.verdict.text)
+        lines.append(f"- {markdown(s.heading)} **{s.verdict.label}** {text}")
     return "\n".join([*lines, "", RESEARCH_USE])
 
 

@@ -58,7 +58,7 @@ def _lead(evidence: Evidence) -> str:
 
 def _sections(evidence: Evidence, subtitle: str) -> Iterator[Section]:
     """Yield the sections in a reviewer's order of questions."""
-    said = sentences(evidence)
+    texts = sentences(evidence)
     sure = evidence.ate.low > 0 or evidence.ate.high < 0
     explained = evidence.unrecorded is None or evidence.unrecorded.e_value_limit == 1
     tones: dict[str, Tone] = {
@@ -78,13 +78,13 @@ def _sections(evidence: Evidence, subtitle: str) -> Iterator[Section]:
     }
 
     def section(key: str, sentence: str, item: Table | Figure | None, *more: str) -> Section:
-        verdict = Verdict(tones[sentence], said[sentence])
+        verdict = Verdict(tones[sentence], texts[sentence])
         return section_builders.section("treatment", key, verdict, item, sentences=more)
 
     def figure(key: str) -> Figure:
         with house_style():
             return section_builders.figure(
-                plots.DRAWS[key](evidence, subtitle), key, said.get(key, "{caption}")
+                plots.DRAWS[key](evidence, subtitle), key, texts.get(key, "{caption}")
             )
 
     named = {
@@ -96,7 +96,7 @@ def _sections(evidence: Evidence, subtitle: str) -> Iterator[Section]:
     table = Table("Hazard ratio, treated against untreated", ("adjusted for", ""), ratios)
     yield section("overlap", "overlap", figure("overlap"))
     yield section("balance", "balance", figure("balance"))
-    yield section("effect", "alarm", table, said["hr"])
+    yield section("effect", "alarm", table, texts["hr"])
     drawn = None if evidence.unrecorded is None else figure("unrecorded")
     yield section("unrecorded", "unrecorded", drawn)
     later = [(f"month {month:g} on", str(hr)) for month, hr in evidence.over_time.ratios]

@@ -213,7 +213,7 @@ def sentences(evidence: Evidence) -> dict[str, str]:
     label, arms, hr = evidence.label, evidence.arms, evidence.hr["landmark"]
     years = f"{month_text(evidence.horizon)} months"
     larger, other = evidence.halves
-    said = {
+    texts = {
         "overlap": (
             f"{100 * evidence.overlap:.0f} % of the {arms.treated + arms.untreated} patients "
             f"compared had a chance of {label} between {100 * RARE:.0f} and {100 * COMMON:.0f} %, "
@@ -266,12 +266,12 @@ def sentences(evidence: Evidence) -> dict[str, str]:
     }
     if evidence.permuted is not None:
         claims = evidence.permuted.low > 0
-        said["permuted"] = (
+        texts["permuted"] = (
             "Control: with the treatment permuted, once, the same analysis "
             + ("claims a difference" if claims else "claims no difference")
             + (": the claim above may be chance too." if claims and evidence.differs else ".")
         )
-    return said
+    return texts
 
 
 def _balance(evidence: Evidence) -> str:
@@ -300,14 +300,14 @@ def _unrecorded(evidence: Evidence) -> str:
     if found is None:
         return "Without a hazard ratio nothing can be said of what is not recorded."
     if found.e_value_limit == 1:
-        said = (
+        text = (
             "The interval of the hazard ratio includes 1, so that nothing unrecorded is needed to "
             "explain it"
         )
         if found.e_value < LEAST_E_VALUE:
-            return f"{said}."
+            return f"{text}."
         return (
-            f"{said}; to move {hr.value:.2f} itself to 1, a trait would have to go with both "
+            f"{text}; to move {hr.value:.2f} itself to 1, a trait would have to go with both "
             f"treatment and event by a risk ratio of {found.e_value:.1f} (E-value)."
         )
     place = DIFFERENCES.index(SHOWN)

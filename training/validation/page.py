@@ -81,13 +81,13 @@ def sections(validation: Validation) -> tuple[Section, ...]:
 
 def lead(validation: Validation) -> str:
     """Return the verdicts on discrimination, calibration and the update as one text."""
-    said = [
+    sentences = [
         of_discrimination(validation).text,
         of_calibration(validation.calibration, validation.review.joint_calibration).text,
     ]
     if validation.repaired is not None:
-        said.append(of_update(validation.repaired).text)
-    return " ".join(said)
+        sentences.append(of_update(validation.repaired).text)
+    return " ".join(sentences)
 
 
 def discrimination(validation: Validation) -> Section:
@@ -114,8 +114,8 @@ def discrimination(validation: Validation) -> Section:
         sentences.append(" ".join(verdicts) + " Baselines are those of the training cohort.")
     if validation.evaluation.treatment:
         gained = validation.evaluation.treatment.items()
-        told = ", ".join(f"{label(metric)} {gain:+.3f}" for metric, gain in gained)
-        sentences.append(f"{BLIND} Gain where the model is told: {told}.")
+        changes = ", ".join(f"{label(metric)} {gain:+.3f}" for metric, gain in gained)
+        sentences.append(f"{BLIND} Gain where the model is told: {changes}.")
     time, event = validation.external.predicted.outcome
     drawing = risk_figure(
         validation.evaluation,
@@ -144,17 +144,17 @@ def discrimination(validation: Validation) -> Section:
 def _expected(validation: Validation) -> str:
     """Return a sentence on the C that the case mix lets expect."""
     here, trained = validation.review.expected_concordance, validation.trained.expected
-    said = (
+    text = (
         "Cohorts with patients more or less alike are harder or easier to put in order, so that a "
         "change need not be the model's doing. "
     )
     if not here.uno_c.known:
-        return said
-    said += f"By its own predictions the model expects {here.uno_c} of these patients"
+        return text
+    text += f"By its own predictions the model expects {here.uno_c} of these patients"
     if not trained.uno_c.known:
-        return f"{said}; the observed C differs by {here.excess:+.3f}. "
+        return f"{text}; the observed C differs by {here.excess:+.3f}. "
     return (
-        f"{said} and {trained.uno_c} of the training patients; beyond this the C changed by "
+        f"{text} and {trained.uno_c} of the training patients; beyond this the C changed by "
         f"{validation.change_beyond_case_mix:+.3f}. "
     )
 
@@ -245,14 +245,14 @@ def responses(validation: Validation) -> Section:
         (name, *(str(each.estimates[metric]) for metric in names))
         for name, each in validation.responses.items()
     ]
-    said = [f"{name}: {each.verdict}." for name, each in validation.responses.items()]
-    said += [f"{name}: not judged: {why}." for name, why in validation.unjudged.items()]
+    sentences = [f"{name}: {each.verdict}." for name, each in validation.responses.items()]
+    sentences += [f"{name}: not judged: {why}." for name, why in validation.unjudged.items()]
     better = any(each.estimates["auroc"].low > 0.5 for each in validation.responses.values())
     tone: Any = "absent" if not rows else "yes" if better else "no"
     head = ("endpoint", *(METRICS[metric] for metric in names))
     return Section(
         "What are its predicted responses worth?",
-        Verdict(tone, " ".join(said)),
+        Verdict(tone, " ".join(sentences)),
         (),
         (Table("Binary endpoints", head, rows),) if rows else (),
     )
@@ -336,8 +336,8 @@ def _called(name: str) -> str:
 
 
 def _renamed(levels: Mapping[str, str]) -> str:
-    spelt = [f"{a} → {b}" for a, b in levels.items() if a != b]
-    return f": {', '.join(spelt)}" if spelt else ""
+    pairs = [f"{a} → {b}" for a, b in levels.items() if a != b]
+    return f": {', '.join(pairs)}" if pairs else ""
 
 
 def _share(part: float) -> str:

@@ -44,8 +44,8 @@ def of_discrimination(validation: Validation) -> Verdict:
             "caution", f"Training patients are among these, so that it flatters: {beside}."
         )
     if beyond.high < 0:
-        said = f"{beside}; it differs by {beyond:+.3f} from what their case mix lets expect"
-        return Verdict("caution", f"Discrimination holds up in part: {said}.")
+        clause = f"{beside}; it differs by {beyond:+.3f} from what their case mix lets expect"
+        return Verdict("caution", f"Discrimination holds up in part: {clause}.")
     if change.high < 0:
         before, now = (
             each.uno_c.value
@@ -83,9 +83,9 @@ def of_calibration(
     if joint is None or math.isnan(joint.p):
         return Verdict("absent", f"{whose} cannot be judged: the events are too few.")
     if joint.p < SIGNIFICANT:
-        said = " and ".join(departures(joint))
+        text = " and ".join(departures(joint))
         test = f"one test over all follow-up, p = {joint.p:.2g}"
-        return Verdict("alarm", f"{whose} is off ({test}): {said}.")
+        return Verdict("alarm", f"{whose} is off ({test}): {text}.")
     figures = ", ".join(
         f"{name} {estimate}"
         for name, estimate in (("slope", slope), ("observed over expected", ratio))
@@ -111,8 +111,8 @@ def of_update(repaired: Repaired) -> Verdict:
     if update.form == "nothing":
         text = "No update predicts held-out patients better than none: the model stays as it is."
         return Verdict("no", text)
-    said = f"Updated: {update.form}. {after.text[:-1]}; {change}."
-    return Verdict("yes" if after.tone == "yes" and gain.high > 0 else "caution", said)
+    text = f"Updated: {update.form}. {after.text[:-1]}; {change}."
+    return Verdict("yes" if after.tone == "yes" and gain.high > 0 else "caution", text)
 
 
 def of_matching(validation: Validation) -> Verdict:
@@ -141,13 +141,13 @@ def of_matching(validation: Validation) -> Verdict:
 
 def verdicts(validation: Validation) -> dict[str, Verdict]:
     """Return key -> verdict, the main answers first."""
-    said = {
+    found = {
         "discrimination": of_discrimination(validation),
         "calibration": of_calibration(validation.calibration, validation.review.joint_calibration),
     }
     if validation.repaired is not None:
-        said["update"] = of_update(validation.repaired)
-    return said | {"features": of_matching(validation)}
+        found["update"] = of_update(validation.repaired)
+    return found | {"features": of_matching(validation)}
 
 
 def suspect(found: tuple[Match, ...]) -> tuple[Match, ...]:

@@ -1,7 +1,7 @@
-"""Figures of performance among all patients: ranking, error, calibration, and decisions.
+"""Figures of a model's performance in all patients: risk groups, calibration, errors, decisions.
 
-Each figure is made by a pure function of a review, which returns None where its part of the review
-is empty or undefined.
+Each function draws one figure from a review; it returns None if its part of the review is empty or
+undefined.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def subtitle(review: Review) -> str:
 
 
 def risk_groups(review: Review) -> Figure | None:
-    """Draw Kaplan–Meier curves of groups of predicted risk, with numbers at risk."""
+    """Draw Kaplan–Meier curves of groups by predicted risk, with numbers at risk."""
     groups = [g for g in review.risk_groups if known(g.survival.value)]
     if not groups:
         return None
@@ -220,7 +220,7 @@ def known(values: Sequence[float] | Array) -> bool:
 
 
 def shade(axes: Axes, x: Array, curve: Curve, colour: str, *, step: bool = False) -> None:
-    """Draw the band of a curve over ``x`` (t,), if it has one.
+    """Draw the band of a curve, if it has one.
 
     Args:
         axes: axes to draw in.
@@ -235,7 +235,7 @@ def shade(axes: Axes, x: Array, curve: Curve, colour: str, *, step: bool = False
 
 
 def bare(axes: Axes) -> None:
-    """Hide the grid, the left and bottom spine and the tick marks of axes that hold text alone."""
+    """Hide grid, spines and tick marks of axes that contain only text."""
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)

@@ -1,4 +1,4 @@
-"""Figures of the evidence on the treatment: overlap to policy, in the order of the page."""
+"""Figures of the evidence on the treatment, from overlap to policy, in the order of the page."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from accomplice.training.reports.figures.style import (
 from accomplice.training.treatment.evidence import Evidence
 from accomplice.training.treatment.sensitivity import nearer_to_one, tipping_points
 
-#: Function that draws evidence, with a subtitle.
+#: Function from the evidence and a subtitle to a figure.
 Draw = Callable[[Evidence, str], Figure]
-#: Largest hazard ratio of an unrecorded trait that is drawn.
+#: Upper limit of the axis of an unrecorded confounder's hazard ratio.
 STRONGEST = 10.0
-#: Matplotlib's style of an estimate with its interval.
+#: Matplotlib's keyword arguments for an estimate with its interval.
 POINT: Any = {"fmt": "o", "capsize": 4, "lw": 2}
-#: Maximum of features in the figure of the balance, those that differ most.
+#: Maximum number of features in the figure of the balance; those that differ most are drawn.
 MOST_FEATURES = 20
 
 
 def overlap(found: Evidence, subtitle: str) -> Figure:
-    """Draw the propensities of both arms, mirrored, and the range outside which advice abstains."""
+    """Draw mirrored histograms of both arms' propensities, and the limits of their overlap."""
     figure = Figure(figsize=(7, 4.2))
     axes = figure.subplots()
     bins = np.linspace(0, 1, 26)
@@ -77,10 +77,12 @@ def balance(found: Evidence, subtitle: str) -> Figure:
 
 
 def unrecorded(found: Evidence, subtitle: str) -> Figure:
-    """Draw how strong an unrecorded confounder must be, by how unequally the arms have it.
+    """Draw the tipping points of an unrecorded confounder.
 
-    The curves are the tipping points of the hazard ratio at the landmark, and of the end of its
-    interval nearer to 1 unless the interval includes 1; see :func:`tipping_points`.
+    They are the hazard ratio that it must have to explain the treatment's away, against the
+    difference of its prevalence between the arms. One curve is of the treatment's hazard ratio at
+    the landmark; another, unless the interval includes 1, of the end of its interval nearer to 1.
+    See :func:`tipping_points`.
     """
     figure = Figure(figsize=(7, 4.4))
     axes = figure.subplots()
@@ -103,7 +105,7 @@ def unrecorded(found: Evidence, subtitle: str) -> Figure:
 
 
 def gain(found: Evidence, subtitle: str) -> Figure:
-    """Draw the observed against the predicted gain of groups of patients by rising prediction."""
+    """Draw observed against predicted gain of survival, in quarters by predicted gain."""
     figure = Figure(figsize=(7, 4.6))
     axes = figure.subplots()
     predicted = np.array([100 * p for p, _ in found.groups])
@@ -119,7 +121,7 @@ def gain(found: Evidence, subtitle: str) -> Figure:
         ylabel="observed gain (doubly robust), points",
     )
     titles(axes, f"Do predicted gains at {month_text(found.horizon)} months come true?", subtitle)
-    # Below the axes: points and intervals may lie anywhere inside.
+    # Below the axes, since points and intervals may lie anywhere inside them.
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 

@@ -33,8 +33,8 @@ def of_centres(found: AcrossCentres) -> Verdict:
         if found.held_out
         else f"In {len(found.centres)} centres, whose patients the models were fitted on too"
     )
-    said = f"{whose}, C within a centre is {mean} in the mean"
+    text = f"{whose}, C within a centre is {mean} in the mean"
     if not math.isfinite(further.low):
-        return Verdict("no", f"{said}; so few do not say what to expect of a further one.")
-    said += f"; a further centre is to be expected at {further.low:.3f} to {further.high:.3f}."
-    return Verdict("yes" if found.held_out and further.low > 0.5 else "no", said)
+        return Verdict("no", f"{text}; so few do not say what to expect of a further one.")
+    text += f"; a further centre is to be expected at {further.low:.3f} to {further.high:.3f}."
+    return Verdict("yes" if found.held_out and further.low > 0.5 else "no", text)

@@ -120,16 +120,16 @@ def _treatment(bundle: Bundle) -> Section | None:
     heading = f"What does {treatment.label} change?"
     if found is None:
         reason = bundle.primary.no_effect if bundle.primary is not None else ""
-        said = f"No effect was estimated: {reason}." if reason else "No effect was estimated."
-        return Section(heading, Verdict("absent", said))
-    said = found["sentences"]
+        text = f"No effect was estimated: {reason}." if reason else "No effect was estimated."
+        return Section(heading, Verdict("absent", text))
+    texts = found["sentences"]
     tone: Tone = "alarm" if found["alarm"] else "yes" if found["heterogeneity_shown"] else "caution"
     return section(
         "review",
         "treatment",
-        Verdict(tone, f"{said['hr']} {said['alarm']}"),
+        Verdict(tone, f"{texts['hr']} {texts['alarm']}"),
         heading=heading,
-        sentences=[said[key] for key in SENTENCES if key in said],
+        sentences=[texts[key] for key in SENTENCES if key in texts],
     )
 
 
@@ -145,7 +145,7 @@ def _further(bundle: Bundle) -> Section | None:
         return None
     caption = "Further endpoints; the gain is in integrated Brier score"
     head = ("endpoint", "patients / events", *map(label, deciding()), "gain")
-    verdict = Verdict("told", "The same settings, fitted and judged out of fold as above.")
+    verdict = Verdict("described", "The same settings, fitted and judged out of fold as above.")
     return section("review", "further", verdict, table(caption, head, rows))
 
 
@@ -185,7 +185,7 @@ def _origin(bundle: Bundle) -> Section:
     return section(
         "review",
         "origin",
-        Verdict("caution" if cut else "told", text),
+        Verdict("caution" if cut else "described", text),
         Table("The fit", ("", ""), fit),
         table("Settings that are not the defaults", ("setting", "default", "used"), settings),
         table("Versions", ("package", "version"), versions, folded=True),

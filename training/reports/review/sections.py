@@ -34,7 +34,7 @@ STATUS = {
 
 
 def sections(review: Review, drawn: Mapping[str, Drawing] | None = None) -> tuple[Section, ...]:
-    """Return the sections in a reviewer's order of questions.
+    """Return the page's sections, one for each question.
 
     Ranking, value, calibration and leaks always have a section, other questions if the record has
     results on them.
@@ -82,14 +82,14 @@ def ranking(review: Review, items: ReviewItems) -> Section:
 def value(review: Review, items: ReviewItems) -> Section:
     """Return the section on added value: the model's gains, and the scores of all models."""
     gained = "Gain of the model over each simple model, paired; above 0 it is better"
-    told = "Gain of the model where it is told each patient's treatment, paired"
+    by_treatment = "Gain of the model where it is told each patient's treatment, paired"
     every = "Every model; C: higher is better, Brier score: lower is better"
     return section(
         "review",
         "value",
         verdicts.added_value(review),
         table(gained, ("over", *map(label, deciding())), rows.gains(review)),
-        table(told, ("", *map(label, deciding())), rows.by_treatment(review)),
+        table(by_treatment, ("", *map(label, deciding())), rows.by_treatment(review)),
         items.figure("models"),
         table(every, ("", *map(label, listed())), rows.scores(review), folded=True),
         items.figure("brier"),
@@ -102,7 +102,7 @@ def value(review: Review, items: ReviewItems) -> Section:
 
 
 def on_comparison(review: Review) -> list[str]:
-    """Return sentences on the differences between the compared models in information and tuning."""
+    """Return sentences on models that lack the treatment, and on untuned ones, if compared."""
     peers = [name for name in PEERS if name in review.scores]
     found = [BLIND] if review.gains_by_treatment else []
     if peers:
@@ -142,7 +142,7 @@ def calibration(review: Review, items: ReviewItems) -> Section:
 
 
 def is_stated(review: Review) -> bool:
-    """Whether the slope is stated for the served ensemble; older records have no joint test."""
+    """Whether the slope is that of the served ensemble; older records have no joint test."""
     return review.protocol == OUT_OF_FOLD and review.joint_calibration is not None
 
 

@@ -1,7 +1,7 @@
 """Verdicts of a review, one for each question, as plain sentences with intervals.
 
-"Adds value" needs a paired interval that excludes 0. A question whose figures these patients do not
-determine is "not judged"; it never "holds up".
+"Adds value" needs a paired interval that excludes 0. A verdict whose figures are undefined for
+these patients has the tone ``absent``, never ``yes``.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def ranking(review: Review) -> Verdict:
     c = _score(review, MODEL, "uno_c")
     if not math.isfinite(c.value):
         return Verdict("absent", "Uno's C is not determined by these patients.")
-    said = f"Uno's C of the model is {c}; 0.5 is chance, 1 would be perfect."
+    text = f"Uno's C of the model is {c}; 0.5 is chance, 1 would be perfect."
     if c.above > 0.5:
-        return Verdict("yes", f"{said} It ranks patients better than chance does.")
+        return Verdict("yes", f"{text} It ranks patients better than chance does.")
     if c.below < 0.5:
-        return Verdict("alarm", f"{said} It ranks them worse than chance: the wrong way round.")
-    return Verdict("no", f"{said} The interval includes chance.")
+        return Verdict("alarm", f"{text} It ranks them worse than chance: the wrong way round.")
+    return Verdict("no", f"{text} The interval includes chance.")
 
 
 def added_value(review: Review) -> Verdict:
@@ -61,8 +61,8 @@ def added_value(review: Review) -> Verdict:
     name = f"the strongest simple model ({review.strongest})"
     numbers = "; ".join(f"gain in {label(m)} {g:+.3f}" for m, g in known.items())
     if better and worse:
-        said = f"The model is better than {name} in {_metrics(better)}, worse in {_metrics(worse)}"
-        return Verdict("caution", f"{said}: {numbers}.")
+        text = f"The model is better than {name} in {_metrics(better)}, worse in {_metrics(worse)}"
+        return Verdict("caution", f"{text}: {numbers}.")
     if better:
         return Verdict("yes", f"The model adds value over {name}: {numbers}.")
     if worse:
@@ -83,8 +83,8 @@ def calibration(review: Review) -> Verdict:
     if not judged or joint is None or math.isnan(joint.p):
         return Verdict("absent", "Calibration is not determined by these patients.")
     if joint.p < SIGNIFICANT:
-        said = f"{_first(' and '.join(departures(joint)))} (one test over all follow-up, "
-        return Verdict("caution", f"{said}p = {joint.p:.2g}).")
+        text = f"{_first(' and '.join(departures(joint)))} (one test over all follow-up, "
+        return Verdict("caution", f"{text}p = {joint.p:.2g}).")
     slopes = ", ".join(f"{at.slope.value:.2f} at {month_text(at.month)}" for at in judged)
     if not is_shown(joint):
         return Verdict(
@@ -125,11 +125,11 @@ def decisions(review: Review) -> Verdict:
 
 
 def subgroups(review: Review) -> Verdict:
-    """Judge whether the model is worse among some patients than it promises there.
+    """Judge whether predictions are worse in a subgroup than the model's own predictions imply.
 
-    Caution: in a group the calibration slope is lower than among the others, the strongest baseline
-    predicts better, or more or fewer events are seen than expected; by p values adjusted for all
-    groups and questions.
+    Caution: in a subgroup the calibration slope is lower than among the other patients, the
+    strongest baseline predicts better, or more or fewer events are observed than expected, by p
+    values adjusted for all subgroups and questions.
     """
     parts = [s for s in review.subgroups if s.feature != "all"]
     judged = [s for s in parts if math.isfinite(s.uno_c.value)]
@@ -160,15 +160,19 @@ def subgroups(review: Review) -> Verdict:
     )
     if found:
         return Verdict("caution", f"{_first('; '.join(found))}. {level}")
-    said = "In no subgroup is it seen to be worse than its predictions promise"
+    text = "In no subgroup is it seen to be worse than its predictions promise"
     unsure = _list([_named(s) for s in judged if s.uno_c.above <= 0.5])
     if unsure:
-        return Verdict("no", f"{said}, but it may rank by chance among {unsure}. {level}")
-    return Verdict("yes", f"{said}. {level}")
+        return Verdict("no", f"{text}, but it may rank by chance among {unsure}. {level}")
+    return Verdict("yes", f"{text}. {level}")
 
 
 def patterns(review: Review) -> Verdict:
-    """Judge whether patients are ranked less well than promised where a modality is missing."""
+    """Judge whether predictions are worse than they imply where a modality is missing.
+
+    Caution: the calibration slope is lower than among the other patients, or more or fewer events
+    are observed than expected.
+    """
     missing = [p for p in review.patterns if p.missing]
     if not missing:
         return Verdict("absent", "No group of patients misses a modality.")
@@ -180,7 +184,7 @@ def patterns(review: Review) -> Verdict:
     weak = [enumerated(p.missing) for p in judged if _sure(p.ranking_p)]
     amiss = [enumerated(p.missing) for p in judged if _sure(p.level_p)]
     if weak or amiss:
-        said = [
+        clauses = [
             f"{text} without {_list(names)}"
             for text, names in (
                 ("patients are ranked less well than their predicted risks promise", weak),
@@ -188,16 +192,16 @@ def patterns(review: Review) -> Verdict:
             )
             if names
         ]
-        return Verdict("caution", f"{_first('; '.join(said))}.")
-    said_of = (
+        return Verdict("caution", f"{_first('; '.join(clauses))}.")
+    text = (
         f"{counted(len(judged), 'pattern')} of missing modalities could be judged; in none is the "
         "model seen to be worse than its predictions promise"
     )
     if any(p.uno_c.above <= 0.5 for p in judged):
         return Verdict(
-            "no", f"{said_of}, but they are too few to exclude that it ranks by chance alone."
+            "no", f"{text}, but they are too few to exclude that it ranks by chance alone."
         )
-    return Verdict("yes", f"{said_of}.")
+    return Verdict("yes", f"{text}.")
 
 
 def modalities(review: Review) -> Verdict:
@@ -212,7 +216,7 @@ def modalities(review: Review) -> Verdict:
     harms = [m.modality for m in judged if m.ibs_loss.below < 0 or m.uno_c_loss.below < 0]
     both = [name for name in helps if name in harms]
     helps, harms = ([n for n in names if n not in both] for names in (helps, harms))
-    said = [
+    clauses = [
         f"{text} {_list(names)}"
         for text, names in (
             ("predictions would miss", helps),
@@ -223,23 +227,23 @@ def modalities(review: Review) -> Verdict:
     ]
     others = len(judged) - len(helps) - len(harms) - len(both)
     if others:
-        said.append(f"the worth of {others} other{'s' * (others > 1)} is uncertain")
+        clauses.append(f"the worth of {others} other{'s' * (others > 1)} is uncertain")
     tone: Tone = "caution" if harms or both else "yes" if helps else "no"
-    return Verdict(tone, f"{_first('; '.join(said))}.")
+    return Verdict(tone, f"{_first('; '.join(clauses))}.")
 
 
 def instability(review: Review) -> Verdict:
-    """Describe the spread of predictions between fits; caution if its median is above `NARROW`."""
+    """Describe the spread of predictions between fits; caution if its median exceeds ``NARROW``."""
     found = review.instability
     if found is None or len(found.widest) != 5 or not np.isfinite(found.widest).all():
         return Verdict("absent", "How far fits differ is not determined.")
     half, most = (100 * found.widest[i] for i in (2, 4))
-    said = (
+    text = (
         f"The middle 80 % of the models lie within {half:.0f} points of survival at "
         f"{month_text(found.month)} months for half of the patients, within {most:.0f} for 95 %. "
         "That is how far the models differ; how far they all are from the truth is more."
     )
-    return Verdict("told" if half <= NARROW else "caution", said)
+    return Verdict("described" if half <= NARROW else "caution", text)
 
 
 def drivers(review: Review) -> Verdict:
@@ -250,7 +254,7 @@ def drivers(review: Review) -> Verdict:
     known.sort(key=lambda i: -i.size.value)
     listed = ", ".join(f"{i.feature} ({i.modality})" for i in known[:MOST_NAMES])
     return Verdict(
-        "told",
+        "described",
         f"Most of all {listed}. This describes the model: it is no proof that they cause anything.",
     )
 
@@ -298,19 +302,22 @@ def _metrics(names: Iterable[str]) -> str:
 
 
 def departures(joint: JointCalibration) -> list[str]:
-    """Return the departures whose interval excludes 1, in words; without one, the larger."""
+    """Return the departures from calibration in words: those whose interval excludes 1.
+
+    If none does, the larger one is returned.
+    """
     slope, ratio = joint.slope, joint.observed_expected
     spread, risks = "extreme" if slope.value < 1 else "alike", "low" if ratio.value > 1 else "high"
-    said = {
+    words = {
         f"predictions are too {spread} (slope {slope:.2f})": slope,
         f"risks are predicted too {risks} (observed/expected {ratio:.2f})": ratio,
     }
-    found = [text for text, each in said.items() if not each.low <= 1 <= each.high]
-    return found or [max(said, key=lambda text: abs(math.log(max(said[text].value, 1e-9))))]
+    found = [text for text, each in words.items() if not each.low <= 1 <= each.high]
+    return found or [max(words, key=lambda text: abs(math.log(max(words[text].value, 1e-9))))]
 
 
 def is_shown(joint: JointCalibration) -> bool:
-    """Whether the intervals of slope and observed/expected over all follow-up are in ``SOUND``."""
+    """Whether the intervals of slope and observed/expected over all follow-up lie in ``SOUND``."""
     figures = (joint.slope, joint.observed_expected)
     return all(SOUND[0] <= each.low <= each.high <= SOUND[1] for each in figures)
 
@@ -321,9 +328,13 @@ def _sure(p: float) -> bool:
 
 
 def _where(decision: Decision, sign: int) -> str:
-    """Return the thresholds whose gain is certainly above (1) or below 0 (-1); empty if none is.
+    """Return the range of thresholds whose band of the gain excludes 0; empty if there is none.
 
-    It is the range from the lowest to the highest of them; others may lie between.
+    Within the range the band may include 0 at some thresholds.
+
+    Args:
+        decision: net benefit at one month.
+        sign: 1 for gains above 0, -1 for gains below it.
     """
     gain = decision.gain
     ends = gain.low if sign > 0 else gain.high

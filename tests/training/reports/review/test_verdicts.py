@@ -224,5 +224,5 @@ def test_decisions_name_the_thresholds_at_which_the_gain_is_certain():
 def test_wide_intervals_between_fits_are_a_caution():
     review = made_review()
     wide = review.instability.model_copy(update={"widest": (0.1, 0.2, 0.3, 0.4, 0.5)})
-    assert verdicts.instability(review).tone == "told"
+    assert verdicts.instability(review).tone == "described"
     assert verdicts.instability(review.model_copy(update={"instability": wide})).tone == "caution"
