@@ -123,7 +123,7 @@ class SurvivalEstimator(BaseEstimator):
             X: (n, p) a frame, whose columns may hold text, or an array of numbers, whose columns
                 get the names x0, x1, …; NaN is missing.
             y: (n,) structured array of two fields, as made by scikit-survival's ``Surv``: whether
-                the event was seen (bool), and follow-up in months.
+                the event was observed (bool), and follow-up in months.
 
         Returns:
             This estimator.
@@ -367,7 +367,7 @@ def inferred_study(frame: pd.DataFrame, event: Bools, time: Array) -> Study:
 
     Args:
         frame: (n, p) possible features.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         time: (n,) follow-up in months.
 
     Raises:

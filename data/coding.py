@@ -27,7 +27,7 @@ from accomplice.data.matching.spellings import Spellings
 from accomplice.data.study import Study
 from accomplice.data.study_parts import Feature, as_level
 
-#: Most patterns of missing values whose flags are cached.
+#: Maximum number of patterns of missing values whose flags are cached.
 REMEMBERED = 4096
 
 #: Types of truth values.

@@ -140,7 +140,7 @@ class Outcome(NamedTuple):
     time: Array
     """(n,) months of follow-up, at most the horizon."""
     event: Bools
-    """(n,) whether the event was seen, no later than the horizon."""
+    """(n,) whether the event was observed, no later than the horizon."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -152,7 +152,7 @@ class Cohort(Patients):
     time: Array
     """(n,) follow-up in months, finite and > 0."""
     event: Bools
-    """(n,) whether the event was seen."""
+    """(n,) whether the event was observed."""
     further: Mapping[str, Cohort] = field(default_factory=dict)
     """The study's other survival endpoints, each with the patients who have that one; empty if
     they were not loaded."""

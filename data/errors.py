@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-#: Least likeness of two words at which one may have been typed for the other: 2 m / n, with n the
-#: letters of both and m those that match (difflib's ratio). It takes `eval` for `evaluate`, but
+#: Minimum similarity of two words at which one may have been typed for the other: 2 m / n, with n
+#: the letters of both and m those that match (difflib's ratio). It takes `eval` for `evaluate`, but
 #: neither `run` for `tune` nor `gender` for `grade`.
 NEAR = 0.65
 

@@ -40,7 +40,7 @@ ANSWER = re.compile(
     r"patient_id|base|flags|(.+\.)?(risk|risk_group|risk_centile|advice|p_benefit)"
     r"|(feature|modality|response)\..+|(.+\.)?\w+(\..+)?@[\d.]+"
 )
-#: Fewest rows of each group of a Parquet file but the last.
+#: Minimum number of rows of each group of a Parquet file but the last.
 ROW_GROUP = 1 << 16
 
 

@@ -18,11 +18,11 @@ from accomplice.data.errors import InputError, some
 from accomplice.data.readers.columns import column
 from accomplice.data.study_parts import BinaryEndpoint, SurvivalEndpoint, as_level
 
-#: Most distinct values of an event column that an error quotes.
+#: Maximum number of distinct values of an event column that an error quotes.
 MOST_CODES = 5
 #: Longest value, in characters, that an error quotes.
 LONGEST_CODE = 60
-#: Fewest patients that each value must have for an error to quote the values.
+#: Minimum number of patients that each value must have for an error to quote the values.
 FEWEST_CELLS = 5
 #: Names of endpoints, or of their columns, other than death of any cause.
 NOT_ANY_DEATH = re.compile(
@@ -43,9 +43,10 @@ class LeftOut:
     unknown: Bools
     """(n,) whether the event status is missing."""
     event: Bools
-    """(n,) whether the event was seen; false where the status is missing."""
+    """(n,) whether the event was observed; false where the status is missing."""
     early: Bools
-    """(n,) whether the event was seen at time zero, which is moved to half the smallest step."""
+    """(n,) whether the event was observed at time zero, which is moved to half the smallest
+    step."""
 
     @property
     def rows(self) -> Bools:
@@ -94,7 +95,7 @@ def survival_targets(
     endpoint: SurvivalEndpoint,
     words: Collection[str] = MISSING,
 ) -> tuple[Array, Bools, Bools]:
-    """Return the time in months (n,), whether the event was seen (n,), and the rows to keep (n,).
+    """Return time in months (n,), whether the event was observed (n,), and rows to keep (n,).
 
     A missing time is NaN. An event at time 0 is put at half the smallest step between times,
     unless the endpoint takes time 0 for missing.
@@ -106,7 +107,7 @@ def survival_targets(
         words: cells that mean missing, in lower case.
 
     Raises:
-        InputError: as :func:`follow_up`; no event was seen; or patients have no follow-up and
+        InputError: as :func:`follow_up`; no event was observed; or patients have no follow-up and
             ``drop_without_follow_up`` is false.
     """
     time, event, left = follow_up(frame, name, endpoint, words)
@@ -215,7 +216,7 @@ def _is_not_any_death(name: str, endpoint: SurvivalEndpoint) -> bool:
 def follow_up(
     frame: pd.DataFrame, name: str, endpoint: SurvivalEndpoint, words: Collection[str]
 ) -> tuple[Array, Bools, LeftOut]:
-    """Return time in months (n,), whether the event was seen (n,), and patients without follow-up.
+    """Return time in months (n,), event (n,), and the patients without follow-up.
 
     The arguments are those of :func:`survival_targets`.
 

@@ -23,7 +23,7 @@ def stratified_folds(
     any of its patients has it, and the time of its first patient.
 
     Args:
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         time: (n,) follow-up in months.
         folds: number of folds, at least 2.
         seed: seed of the random order.

@@ -57,13 +57,13 @@ LOGGING: dict[str, Any] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until told to end, and return the exit code.
+    """Serve until asked to end, and return the exit code.
 
     Args:
         argv: arguments; those of the process if absent.
 
     Returns:
-        0: told to end; 1: the service failed; 2: an argument, a limit or the bundle is wrong.
+        0: asked to end; 1: the service failed; 2: an argument, a limit or the bundle is wrong.
     """
     parser = argparse.ArgumentParser(
         prog="python -m accomplice.serving",
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def serve(host: str, port: int, certificate: Path | None = None, key: Path | None = None) -> int:
-    """Serve the bundle of the environment, or else the packed one, until told to end.
+    """Serve the bundle of the environment, or else the packed one, until asked to end.
 
     Args:
         host: IP address to listen on.

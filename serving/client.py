@@ -28,7 +28,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
-#: Maximum of patients in a request; a longer list is sent in several.
+#: Maximum number of patients in a request; a longer list is sent in several.
 AT_ONCE = 1000
 #: Seconds to wait after a refusal that does not state whole seconds.
 PAUSE = 1.0

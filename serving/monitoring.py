@@ -39,8 +39,8 @@ from accomplice.training.treatment.benefit import ABSTAINS, reasons
 
 #: Patients in the window of drift.
 WINDOW = 1000
-#: Fewest new patients for a new computation of drift, and fewest known values of a feature for its
-#: drift.
+#: Minimum number of new patients for a new computation of drift, and the minimum number of known
+#: values of a feature for its drift.
 FEWEST = 50
 #: Decimals of drift gauges.
 DECIMALS = 2

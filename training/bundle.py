@@ -48,7 +48,7 @@ SEPARATOR = "; "
 BEYOND = "beyond_follow_up"
 #: Default times of survival (months) up to the model's horizon; if all are later, the horizon.
 USUAL_TIMES = (12.0, 36.0, 60.0)
-#: Maximum of unknown columns that a patient's flags name.
+#: Maximum number of unknown columns that a patient's flags name.
 MOST_UNKNOWN = 5
 
 

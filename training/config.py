@@ -44,7 +44,7 @@ class Grid(_Part):
     """Bins of follow-up time."""
 
     bins: Annotated[int, Field(ge=1, le=100)] = 12
-    """Maximum of bins."""
+    """Maximum number of bins."""
     events_each: Count = 8
     """Events for each bin, which set the number of bins: at least three where events suffice."""
 
@@ -77,7 +77,7 @@ class BoostingConfig(_Part):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Learning rate: part of the best step that a round takes."""
     max_rounds: Count = 400
-    """Maximum of rounds."""
+    """Maximum number of rounds."""
     patience: Count = 40
     """Patience: rounds without gain before boosting stops."""
 
@@ -102,7 +102,7 @@ class NetConfig(_Part):
     weight_decay: Annotated[float, Field(ge=0)] = 0.3
     """Weight decay of AdamW."""
     max_epochs: Count = 60
-    """Maximum of epochs."""
+    """Maximum number of epochs."""
     steps_per_epoch: Count = 10
     """Optimiser steps per epoch (between two validations), for full batches."""
     patience: Count = 6
@@ -146,7 +146,7 @@ class EvaluationConfig(_Part):
     """Evaluation of a run."""
 
     bootstraps: Count = 200
-    """Bootstrap draws behind each interval."""
+    """Bootstrap draws for each interval."""
     explanations: bool = True
     """Whether a run explains its model: importance, partial effects, a surface."""
     peers: bool = True

@@ -134,7 +134,7 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     """Return the result of ``work``, done in a thread; it is abandoned after ``seconds``.
 
     Args:
-        seconds: maximum of seconds to wait.
+        seconds: maximum time in seconds to wait.
         work: function without arguments.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-#: Fewest patients of a level.
+#: Minimum number of patients of a level.
 LEAST = 5
 #: Level of the texts that few patients have.
 OTHER = "other"

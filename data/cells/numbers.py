@@ -48,7 +48,7 @@ _CELL = re.compile(
 )
 #: A number without grouped digits; a decimal point is optional.
 _PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-#: Most characters of a cell that is read alone, unless it is a plain number.
+#: Maximum number of characters of a cell that is read alone, unless it is a plain number.
 LONGEST = 64
 #: Mark -> pattern of a whole number whose thousands are grouped by the mark.
 _GROUPED = {mark: re.compile(rf"[-+]?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+") for mark in ".,"}

@@ -30,13 +30,14 @@ from accomplice.data.loading import load_endpoints
 from accomplice.data.preprocessing.repeats import repeated_features
 from accomplice.data.study_parts import Feature
 
-#: Fewest patients of a level or label that are printed as an exact number, beside 0. A level or a
-#: centre with 1 to 4 patients and an endpoint with 0 to 4 positive or negative labels give a
-#: warning.
+#: Minimum number of patients of a level or label that are printed as an exact number, beside 0. A
+#: level or a centre with 1 to 4 patients and an endpoint with 0 to 4 positive or negative labels
+#: give a warning.
 FEW = LEAST
 #: Absolute rank correlation from which two features are nearly the same.
 NEAR_COPY = 0.98
-#: Most features, without categories, whose pairs are compared; of more features no pair is.
+#: Maximum number of features, without categories, whose pairs are compared; of more features no
+#: pair is.
 MOST_COMPARED = 2000
 
 
@@ -184,7 +185,7 @@ def median_follow_up(time: Array, event: Bools) -> float | None:
 
     Args:
         time: follow-up in months (n,).
-        event: whether the event was seen (n,).
+        event: whether the event was observed (n,).
     """
     times, first = np.unique(np.sort(time), return_index=True)
     at_risk = len(time) - first

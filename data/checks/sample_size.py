@@ -23,7 +23,7 @@ from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.errors import InputError
 from accomplice.data.preprocessing.repeats import repeated_features
 
-#: Least expected shrinkage of the effects.
+#: Minimum expected shrinkage of the effects.
 SHRINKAGE = 0.9
 #: Largest optimism in Nagelkerke's R², and largest error of the overall risk at the horizon.
 OPTIMISM, MARGIN = 0.05, 0.05

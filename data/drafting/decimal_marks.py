@@ -12,8 +12,8 @@ from accomplice.data.cells.numbers import NumberFormat, number_column
 from accomplice.data.drafting.outlying_numbers import FAR_BEYOND
 from accomplice.data.study_parts import Mark
 
-#: Fewest fractional numbers in a column whose points may group thousands, unless its whole numbers
-#: are far larger.
+#: Minimum number of fractional numbers in a column whose points may group thousands, unless its
+#: whole numbers are far larger.
 FEW = 5
 
 

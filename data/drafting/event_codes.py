@@ -39,7 +39,7 @@ _NO = frozenset({"0", "no", "n", "false", "f", "nein", "non", "否"})
 def refuse_unclear_codes(
     cells: pd.Series, name: str, key: str, values: Collection[str] | None, words: Collection[str]
 ) -> None:
-    """Raise for an event column that does not code whether the event was seen.
+    """Raise for an event column that does not code whether the event was observed.
 
     Args:
         cells: the column (n,).
@@ -107,7 +107,7 @@ def _hint(known: list[str], unknown: list[str]) -> str:
 
 
 def refuse_events_only(name: str, events: int, unknown: int) -> None:
-    """Raise for an event column that is filled only where the event was seen.
+    """Raise for an event column that is filled only where the event was observed.
 
     Args:
         name: the column's name.

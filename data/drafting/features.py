@@ -23,12 +23,12 @@ from accomplice.data.panels.panel import KNOWN_AFTER, Panel, Place, key_of, matc
 REST = "clinical"
 #: Modality of genes that the panel does not know, if there are many.
 GENES = "genes"
-#: Fewest genes that make a modality of their own.
+#: Minimum number of genes that make a modality of their own.
 MANY_GENES = 30
-#: Most features of a reference model.
+#: Maximum number of features of a reference model.
 BASELINE_SIZE = 30
 
-#: Most assumptions about columns that a note lists.
+#: Maximum number of assumptions about columns that a note lists.
 MOST_TOLD = 30
 
 #: Reason: the column is a copy of another.
@@ -96,7 +96,7 @@ def choose(
     Args:
         frame: the cohort's patients (n rows), without the columns that have another role.
         time: follow-up in months (n,); None without a survival endpoint.
-        event: whether the event was seen (n,); None without a survival endpoint.
+        event: whether the event was observed (n,); None without a survival endpoint.
         label: response (n,), 1, 0, or NaN for unlabelled patients; None without one.
         outcomes: column of an outcome -> its values as numbers (n,); a copy of one is no feature.
         treatment: column of the treatment, if any -> its values as codes (n,); likewise.

@@ -28,8 +28,8 @@ _NORMAL = r"\bnormal\b|\badjacent (?:tissue|mucosa)|\bnon-?tumou?r"
 _TUMOUR = r"tumou?r|cancer|carcinoma|primary|metasta|malign"
 #: Values of the option ``--rows`` that choose one of a patient's rows.
 WAYS = "first|last|primary|mean|latest_before:COLUMN"
-#: Fewest groups of alike rows that are taken for several rows of one patient; also the maximum of
-#: distinct values of a column that may tell normal tissue from tumours.
+#: Minimum number of groups of alike rows that are taken for several rows of one patient; also the
+#: maximum number of distinct values of a column that may tell normal tissue from tumours.
 FEWEST_GROUPS = 5
 #: Share of rows without an identifier up to which the column is asked about.
 FEW_BLANK = 0.05
@@ -40,7 +40,7 @@ MOST_ROWS = 100
 UNLIKELY = 1e-6
 #: Number of equal pairs of rows expected by chance, below which equal rows are noted.
 DOUBTFUL = 0.01
-#: Most clinical columns that are compared in the search for rows that are alike.
+#: Maximum number of clinical columns that are compared in the search for rows that are alike.
 MOST_COMPARED = 200
 
 

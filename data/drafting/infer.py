@@ -37,14 +37,14 @@ from accomplice.data.errors import some
 from accomplice.data.panels.panel import Ordinal, Panel, Place, key_of, matches
 from accomplice.data.study_parts import Kind, Mark, as_level
 
-#: Most levels of a category.
+#: Maximum number of levels of a category.
 MOST_LEVELS = 20
-#: Most distinct negative numbers of a column in which one can be a code for unknown.
+#: Maximum number of distinct negative numbers of a column in which one can be a code for unknown.
 MOST_NEGATIVE = 4
 #: Ranges (lowest, highest) that registries and surveys use for several codes for unknown.
 CODE_RANGES = ((95, 99), (988, 999), (-9, -6))
-#: Fewest cells of a word for it to be quoted, unless it says that the value is missing; and fewest
-#: fractional numbers for a remark on points.
+#: Minimum number of cells of a word for it to be quoted, unless it says that the value is missing;
+#: and the minimum number of fractional numbers for a remark on points.
 FEW = 5
 #: Words of a cell that mean missing, or that the value is no number; or a cell of one character.
 _ABSENT = re.compile(

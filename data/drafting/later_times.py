@@ -15,11 +15,11 @@ from accomplice.data.drafting.units import unit_named
 from accomplice.data.errors import InputError, some
 from accomplice.data.study_parts import MONTHS, FromDates, SurvivalEndpoint
 
-#: Least share of the patients with the event who have a value in such a column.
+#: Minimum fraction of the patients with the event who have a value in such a column.
 LEAST_OF_EVENTS = 0.8
-#: Largest share of the censored patients who have a value in such a column.
+#: Maximum fraction of the censored patients who have a value in such a column.
 MOST_OF_CENSORED = 0.05
-#: Fewest events for which such a column is looked for.
+#: Minimum number of events for which such a column is looked for.
 FEWEST_EVENTS = 10
 
 
@@ -41,7 +41,7 @@ def later_times(
         frame: the table, one row a patient (n rows).
         endpoint: survival endpoint with the columns and the unit of the time.
         time: follow-up in months (n,), NaN where missing.
-        event: whether the event was seen (n,).
+        event: whether the event was observed (n,).
         words: cells that mean missing, in lower case.
 
     Raises:

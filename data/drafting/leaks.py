@@ -14,8 +14,8 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.data.drafting.infer import Inferred
 from accomplice.data.panels.panel import KNOWN_AFTER
 
-#: Least absolute rank correlation with the time, or least correlation of the outcome guessed from
-#: the levels with the observed one, that shows a leak.
+#: Minimum absolute rank correlation with the time, or minimum correlation of the outcome guessed
+#: from the levels with the observed one, that shows a leak.
 TOO_GOOD = 0.95
 #: Probability by chance below which a column filled for one outcome only is a leak.
 TOO_UNLIKELY = 1e-6
@@ -27,7 +27,7 @@ def find_leaks(found: Mapping[str, Inferred], time: Array, event: Bools) -> dict
     Args:
         found: name of a feature -> the feature, with codes (n,).
         time: follow-up in months (n,).
-        event: whether the event was seen (n,).
+        event: whether the event was observed (n,).
     """
     if not found:
         return {}

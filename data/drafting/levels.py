@@ -19,7 +19,7 @@ from accomplice.data.errors import some
 from accomplice.data.panels.panel import Ordinal, Panel, folded, key_of
 from accomplice.data.study_parts import UNLISTED_MISSING
 
-#: Least share of the patients with a value in a column that can be a feature.
+#: Minimum fraction of the patients with a value in a column that can be a feature.
 LEAST_FILLED = 0.05
 
 #: Reason: the column is empty.
@@ -32,11 +32,12 @@ CONSTANT = "the same value for every patient"
 UNIQUE = "another text for nearly every patient"
 #: Reason: no level has as many patients as a level needs.
 FEW_EACH = f"fewer than {LEAST} patients at each level"
-#: Least share of the known cells that belong to an ordered code, for a column to be ordinal.
+#: Minimum fraction of the known cells that belong to an ordered code, for a column to be ordinal.
 LEAST_ORDERED = 0.8
-#: Most distinct texts outside the ordered code in an ordinal column, codes for unknown aside.
+#: Maximum number of distinct texts outside the ordered code in an ordinal column, codes for unknown
+#: aside.
 MOST_ODD = 4
-#: Most characters of a text of few patients that a note quotes.
+#: Maximum number of characters of a text of few patients that a note quotes.
 LONGEST_QUOTED = 8
 #: Share of the known cells up to which cells unlike the others are doubtful.
 FEW_CELLS = 0.05

@@ -26,7 +26,7 @@ _BESIDE_ID = re.compile(
 _OTHER_ID = re.compile(
     r"X?\d+(_[a-z])?_at|\d{1,9}|ILMN_\d+|A_\d+_P\d+|ENST\d{11}(\.\d+)?|[NX][MR]_\d+(\.\d+)?"
 )
-#: Fewest columns that a pattern of ids must fit, unless the panel knows a gene of one.
+#: Minimum number of columns that a pattern of ids must fit, unless the panel knows a gene of one.
 SEVERAL = 3
 #: A gene's symbol that a spreadsheet has turned into an ISO date.
 _ISO = re.compile(r"\d{4}-(?P<month>\d\d)-(?P<day>\d\d)( 00:00:00)?")

@@ -13,8 +13,8 @@ from accomplice.data.drafting.event_codes import UNKNOWN_CODES
 from accomplice.data.drafting.levels import FEW_CELLS
 from accomplice.data.study_parts import as_level
 
-#: Most distinct numbers of a column that can be codes of a category; also the fewest numbers of a
-#: column in which :func:`beyond` judges the largest.
+#: Maximum number of distinct numbers of a column that can be codes of a category; also the minimum
+#: count of numbers in a column in which :func:`beyond` judges the largest.
 MOST_CODES = 12
 #: Ratio of a column's largest number to the next, from which the largest is doubtful.
 FAR_BEYOND = 10

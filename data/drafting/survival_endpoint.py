@@ -39,7 +39,7 @@ _UNKNOWN = re.compile(
     r"(n/?a|unk|unknown|unclear|missing|not (available|applicable|reported|stated|known)|no data"
     r"|unbekannt|inconnu|desconocido|sconosciuto|不详|未知)\b.*"
 )
-#: Largest share of patients without follow-up that a draft leaves out without the option.
+#: Maximum fraction of patients without follow-up that a draft leaves out without the option.
 FEW_WITHOUT_FOLLOW_UP = 0.1
 
 
@@ -78,7 +78,7 @@ class Endpoint:
     time: Array
     """(n,) follow-up in months, NaN where missing."""
     event: Bools
-    """(n,) whether the event was seen."""
+    """(n,) whether the event was observed."""
     keep: Bools
     """(n,) whether a patient has follow-up."""
     notes: list[str] = field(default_factory=list)
@@ -122,7 +122,7 @@ def draft_endpoint(
         InputError: a column is missing, or is no time or no event; a time's name or cells tell
             another unit than the option, or two units; no single format fits the dates; an option
             names a value that does not occur; the event's name or codes leave open which value
-            means the event, or all known cells mean it; no event was seen; or too many patients
+            means the event, or all known cells mean it; no event was observed; or too many patients
             have no follow-up.
     """
     columns = list(wanted.times)
@@ -337,7 +337,7 @@ def _later(time: Array, event: Bools) -> float:
 
     Args:
         time: known follow-up (n,).
-        event: whether the event was seen (n,).
+        event: whether the event was observed (n,).
     """
     n, n_event = len(time), int(event.sum())
     if n_event in (0, n):

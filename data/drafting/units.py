@@ -22,7 +22,7 @@ LONGEST_YEARS = {"nothing": 30, "the name": 50, "the option": 100}
 #: Number, in the columns' unit, that all times must exceed to be taken for dates, written as days
 #: since 1960 or 1970.
 FIRST_SERIAL_DAY = 7000
-#: Fewest times above 0 that can be taken for dates.
+#: Minimum number of times above 0 that can be taken for dates.
 FEWEST_TIMES = 20
 #: Unit -> pattern of names of columns in it, as keys.
 _UNITS: dict[Unit, str] = {

@@ -25,7 +25,7 @@ from accomplice.data.study import Study
 
 log = logging.getLogger(__name__)
 
-#: Fewest cells of a column that is refused because none of them fits its feature.
+#: Minimum number of cells of a column that is refused because none of them fits its feature.
 FEWEST = 5
 
 

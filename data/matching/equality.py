@@ -19,7 +19,7 @@ Key = Callable[[str, Feature], Hashable | None]
 #: Function of a level and its feature's name as a key -> the level's meaning, None if unknown.
 LevelReading = Callable[[str, str], str | None]
 
-#: Fewest levels that two features with levels must share to be the same.
+#: Minimum number of levels that two features with levels must share to be the same.
 FEWEST_LEVELS = 2
 
 

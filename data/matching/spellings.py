@@ -9,7 +9,7 @@ from typing import Self
 from accomplice.data.panels.panel import key_of, load_panel, same_key
 from accomplice.data.study_parts import Feature
 
-#: Most characters of a text that is looked up.
+#: Maximum number of characters of a text that is looked up.
 LONGEST = 64
 
 

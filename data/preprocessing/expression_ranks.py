@@ -23,10 +23,11 @@ Scores = dict[int, tuple[Array, Array]]
 REFERENCE = np.linspace(0.005, 0.995, 41)
 #: Normal scores at those probabilities.
 SCORES = np.array([NormalDist().inv_cdf(p) for p in REFERENCE])
-#: Most patients whose values are compared with every quantile; for more, a binary search is faster.
+#: Maximum number of patients whose values are compared with every quantile; for more, a binary
+#: search is faster.
 FEW = 16
-#: Most scores computed at once, but those of one feature in any case; the features of a wide assay
-#: are split into parts.
+#: Maximum number of scores computed at once, but those of one feature in any case; the features of
+#: a wide assay are split into parts.
 AT_ONCE = 2**19
 
 

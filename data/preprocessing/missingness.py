@@ -12,7 +12,7 @@ from accomplice.data.arrays import Array, Ints
 #: Modality -> the positions of its features; see :attr:`study.Study.blocks`.
 Blocks = Mapping[str, tuple[int, ...]]
 
-#: Most features of a modality whose features have missingness indicators of their own.
+#: Maximum number of features of a modality whose features have missingness indicators of their own.
 WIDE = 50
 
 

@@ -41,11 +41,14 @@ from accomplice.data.preprocessing.scaling import (
 from accomplice.data.preprocessing.state import PreprocessorState, ranks_of
 from accomplice.data.study import Study
 
-#: Fewest known values of a feature; with fewer, the fit takes all its values for missing.
+#: Minimum number of known values of a feature; with fewer, the fit takes all its values for
+#: missing.
 FEWEST_KNOWN = 5
-#: Fewest patients with 0, and fewest with 1, in an indicator of missingness that is an input.
+#: Minimum number of patients with 0, and with 1, in an indicator of
+#: missingness that is an input.
 MISSING_COUNT = 10
-#: Most columns of the embedding, unless there are more features; each has at least one bin.
+#: Maximum number of columns of the embedding, unless there are more features; each has at least one
+#: bin.
 EMBEDDED_WIDTH = 640
 
 
@@ -80,7 +83,7 @@ class Preprocessor(PreprocessorState):
             values: (n, p) coded features, NaN is missing.
             centre: (n,) hospital; one with at least 50 known values of an expression feature gets a
                 scale of its own for that feature.
-            bins: maximum of the embedding's bins for each feature; see ``EMBEDDED_WIDTH``.
+            bins: maximum number of the embedding's bins for each feature; see ``EMBEDDED_WIDTH``.
             everyone: (m, p) coded features of the patients of all folds; a level of a category that
                 none of them has gets no column, nor does a feature that repeats another in all of
                 them. By default ``values``.

@@ -19,8 +19,8 @@ from accomplice.data.preprocessing.expression_ranks import REFERENCE, Ranks
 
 F = TypeVar("F", bound=np.floating)
 
-#: Fewest patients of a centre with a known value of an expression feature, from which on the centre
-#: has quantiles of its own.
+#: Minimum number of patients of a centre with a known value of an expression feature, from which on
+#: the centre has quantiles of its own.
 CENTRE_SIZE = 50
 #: Patients transformed at once, so that intermediate arrays stay in the cache.
 BLOCK = 1024

@@ -17,7 +17,7 @@ from accomplice.data.preprocessing.missingness import MissingIndicators, missing
 from accomplice.data.preprocessing.repeats import Repeats, read_blocks
 from accomplice.data.study import Study
 
-#: Least divisor of an indicator, in place of a smaller standard deviation.
+#: Minimum divisor of an indicator, in place of a smaller standard deviation.
 INDICATOR_SD = 0.25
 
 

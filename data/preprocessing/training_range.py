@@ -33,10 +33,10 @@ UNKNOWN_ASSAY = "unknown_assay"
 #: Distance of a value far outside from the middle 99 % of the training patients' values, as a
 #: fraction of the width of these; 1 in 26 500 values of a normal distribution lies so far outside.
 MARGIN = 0.3
-#: Least share of a modality's known values that are outside for the modality to be outside.
+#: Minimum fraction of a modality's known values that are outside for the modality to be outside.
 LEAST_SHARE = 0.5
-#: Fewest known values of a modality in which those outside the middle 99 % count as far outside
-#: even within the margin, if they are at least `LEAST_SHARE` of its known values.
+#: Minimum number of known values of a modality in which those outside the middle 99 % count as far
+#: outside even within the margin, if they are at least `LEAST_SHARE` of its known values.
 SEVERAL = 8
 
 

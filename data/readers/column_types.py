@@ -32,9 +32,9 @@ WORDS = 5
 _TRUE = frozenset({"True", "TRUE", "true"})
 #: Spellings of false that pandas reads as a truth value.
 _FALSE = frozenset({"False", "FALSE", "false"})
-#: Most characters of a cell that is compared with the words for missing.
+#: Maximum number of characters of a cell that is compared with the words for missing.
 _LONGEST = 24
-#: Most digits of a whole number that always fits into 64 bits.
+#: Maximum number of digits of a whole number that always fits into 64 bits.
 _DIGITS = 18
 #: Letter cases of words for missing that are usual beside those that `spellings` makes.
 _USUAL = ("NaN", "-NaN", "n/A", "N/a")

@@ -21,14 +21,14 @@ from accomplice.data.errors import InputError, some
 DELIMITERS = ",\t;|"
 #: Delimiter that stands for runs of blanks, tried if each other one leaves most lines in one cell.
 BLANKS = " "
-#: Maximum of first lines from which the layout is found.
+#: Maximum number of first lines from which the layout is found.
 SAMPLED = 100
 #: Number of first rows among which a header below a title is searched, and of rows below the header
 #: whose numbers of cells are compared with the names.
 TOPMOST = 20
-#: Fewest numbers below a word that show that the word is no value of the column.
+#: Minimum count of numbers below a word that show that the word is no value of the column.
 ENOUGH = 4
-#: Most columns that are searched for numbers.
+#: Maximum number of columns that are searched for numbers.
 MOST_COLUMNS = 200
 
 #: Characters that are not displayed.
@@ -118,7 +118,7 @@ def find_header(
 
     Raises:
         NotATableError: there is no row, or the rows or the names have too few columns.
-        InputError: a column name stands twice, names and cells differ in number, or one or two rows
+        InputError: a column name occurs twice, names and cells differ in number, or one or two rows
             below the header are units or further headers.
     """
     records = [record for record in records if record.cells]

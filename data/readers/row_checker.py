@@ -23,9 +23,9 @@ from accomplice.data.readers.footer import footer_note, is_remark, is_summary, w
 
 #: Bytes read at once by default.
 BLOCK = 1 << 22
-#: Most bytes under a table that can be remarks.
+#: Maximum number of bytes under a table that can be remarks.
 REMARKS = 1 << 16
-#: Most bytes of a row.
+#: Maximum number of bytes of a row.
 LONGEST = 1 << 26
 #: Number of last rows that are searched for a summary or a remark.
 LAST = 3

@@ -52,7 +52,8 @@ from accomplice.data.readers.text import Text, refuse_empty, unquoted
 
 #: Bytes read at once while the columns' types are found; more for tables of 2000 columns or more.
 SURVEYED = 1 << 22
-#: Most distinct words among the numbers of a column; one with more holds texts or identifiers.
+#: Maximum number of distinct words among the numbers of a column; one with more holds texts or
+#: identifiers.
 MOST_WORDS = 20
 #: Bytes of a Parquet column read at once, as otherwise a whole row group would be.
 BUFFER = 1 << 18

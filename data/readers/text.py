@@ -22,7 +22,7 @@ from accomplice.data.readers.row_checker import LONGEST, RowChecker
 
 T = TypeVar("T")
 
-#: Most distinct cells, blank ones included, of a column that may be a category.
+#: Maximum number of distinct cells, blank ones included, of a column that may be a category.
 FEW_LEVELS = 22
 #: Bytes of first lines after which no further line is read to find the layout, if `FEW` are read.
 SAMPLE = 1 << 18

@@ -22,8 +22,8 @@ from accomplice.data.readers.text import Text, open_text
 
 #: Delimiter of the text table: a control character, replaced by a blank inside cells.
 SEPARATOR = "\x1f"
-#: Least factor between the rows of the largest sheet and those of any other, for the largest to be
-#: read without being named.
+#: Minimum factor between the rows of the largest sheet and those of any other, for the largest to
+#: be read without being named.
 LARGER = 4
 
 #: A range of merged cells in a sheet's XML.

@@ -6,13 +6,14 @@ from typing import Any
 
 import yaml
 
-#: Most levels of lists and mappings in one another.
+#: Maximum number of levels of lists and mappings in one another.
 DEEPEST = 40
-#: Most values, each counted as often as an alias repeats it; a text without aliases may have more.
+#: Maximum number of values, each counted as often as an alias repeats it; a text without aliases
+#: may have more.
 MOST = 200_000
-#: Most digits of a whole number.
+#: Maximum number of digits of a whole number.
 DIGITS = 40
-#: Most characters of a message.
+#: Maximum number of characters of a message.
 LONGEST = 200
 
 
@@ -21,7 +22,7 @@ class YamlError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Loader that refuses keys that stand twice, deep nesting, and aliases that multiply values."""
+    """Loader that refuses keys that occur twice, deep nesting, and aliases that multiply values."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -71,7 +72,7 @@ def read_yaml(text: str) -> Any:
     """Return the plain data of a YAML text.
 
     Raises:
-        YamlError: the text is no YAML; a key stands twice in a mapping; more than ``DEEPEST`` lists
+        YamlError: the text is no YAML; a key occurs twice in a mapping; more than ``DEEPEST`` lists
             and mappings are in one another; aliases make more than ``MOST`` values; or a number
             has more than ``DIGITS`` digits.
     """

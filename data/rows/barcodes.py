@@ -12,7 +12,7 @@ _BARCODE = re.compile(
     r"(?:[-._](?P<type>\d{2})(?P<rest>[A-Z]?.*))?",
     re.IGNORECASE,
 )
-#: Least share of barcodes among the cells of a column of barcodes.
+#: Minimum fraction of barcodes among the cells of a column of barcodes.
 LEAST_SHARE = 0.9
 #: GDC's codes of tumours: 1 the primary solid one, 40 a recurrent blood cancer. All others are no
 #: tumour of the patient: 10 to 14 normal, 20 a control, 50 a cell line, 60 and 61 xenografts.

@@ -25,13 +25,13 @@ from accomplice.serving.requests.validation import CheckedRequest
 
 T = TypeVar("T")
 
-#: Maximum of single patients in a batch.
+#: Maximum number of single patients in a batch.
 MOST_SINGLE = 64
 #: Names of a patient beyond which it is answered by itself.
 MANY_NAMES = 1000
 #: Patients in a chunk of a list, if it is the only list; twice as many if there are others.
 CHUNK = 500
-#: Maximum of long requests under way at once: each takes tens of MB.
+#: Maximum number of long requests under way at once: each takes tens of MB.
 LONG_REQUESTS = 2
 #: Seconds after the last long request until its memory is given back.
 REST = 2.0

@@ -22,7 +22,7 @@ PAIRS = np.frombuffer("".join(f"{i:02d}" for i in range(100)).encode(), np.uint1
 STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200)
 #: JSON keys of a point's probabilities.
 NAMES = ("survival", "low", "high")
-#: Maximum of cached templates: most requests have the same months.
+#: Maximum number of cached templates: most requests have the same months.
 REMEMBERED = 64
 
 

@@ -11,7 +11,7 @@ from accomplice.training.models.shapley import attribute
 
 #: Error code of a model without a survival endpoint, which has no risk.
 NO_RISK = "no_survival_endpoint"
-#: Maximum of features: the work grows with their square.
+#: Maximum number of features: the work grows with their square.
 MOST_FEATURES = 2000
 #: Error code of a model with more.
 TOO_MANY_FEATURES = "too_many_features"

@@ -29,7 +29,7 @@ WHOLE = 2**53
 #: Twice this number of a patient's names may be given, or of the model's if it has more: all
 #: values of the feature are answered with them.
 MOST_NAMES = 500
-#: Maximum of levels named in an error.
+#: Maximum number of levels named in an error.
 MOST_LEVELS = 12
 #: First sentence of the answer's note.
 NOTE = (

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from accomplice.serving.api.errors import Receive
 from accomplice.serving.api.refusals import CLOSE, RETRY, RefusedError
 
-#: Maximum of seconds to receive a body.
+#: Maximum time in seconds to receive a body.
 SLOWEST_BODY = 20.0
 #: Bytes of a body or an answer up to which it is not counted.
 SMALL = 2**16
-#: Maximum of large bodies that receive something more in a round of the event loop.
+#: Maximum number of large bodies that receive something more in a round of the event loop.
 TURNS = 2
 #: Multiple of the allowed size up to which a body is read before the connection is closed.
 DRAINED = 16
@@ -114,7 +114,7 @@ async def read_body(
     Args:
         headers: the request's headers.
         receive: returns the next part of the body.
-        most: maximum of bytes.
+        most: maximum size in bytes.
         share: the request's memory, of which the body takes its size.
         pace: turns of large bodies.
 

@@ -32,21 +32,21 @@ from accomplice.serving.api.errors import envelope
 from accomplice.serving.api.guard import ADMITTED
 from accomplice.serving.deployment.listener import read_proxy
 
-#: Maximum of bytes of a request's line, headers and trailers.
+#: Maximum size in bytes of a request's line, headers and trailers.
 LONGEST_HEADERS = 2**16
 #: Maximum of seconds to receive them, from the connection's beginning or the last answer on.
 SLOWEST_HEADERS = 10.0
-#: Maximum of seconds to receive a request whose answer does not wait for its body.
+#: Maximum time in seconds to receive a request whose answer does not wait for its body.
 SLOWEST_MESSAGE = 30.0
-#: Maximum of seconds in which a client takes nothing of its answer.
+#: Maximum time in seconds in which a client takes nothing of its answer.
 SLOWEST_READER = 20.0
-#: Maximum of connections of an address, and of all.
+#: Maximum number of connections of an address, and of all.
 MOST_OF_ADDRESS, MOST = 256, 1000
 #: Files that a process needs besides its connections.
 OTHER_FILES = 64
 #: Bits of an IPv6 address that name its owner.
 NETWORK = 64
-#: Seconds between two looks at all connections.
+#: Seconds between two checks of all connections.
 PAUSE = 1.0
 
 #: Error of a request whose headers are too long.
@@ -63,8 +63,8 @@ class Connections:
 
     Args:
         proxy: address of a proxy, whose connections are not limited by address; None without one.
-        of_address: maximum of connections of an address.
-        most: maximum of all connections.
+        of_address: maximum number of connections of an address.
+        most: maximum number of all connections.
     """
 
     def __init__(

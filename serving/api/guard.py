@@ -57,16 +57,16 @@ MEMORY_VARIABLE, MEMORY_MB = "ACCOMPLICE_MEMORY_MB", 512.0
 BELOW = 1_000_000
 #: Bytes of the largest answer, which has to fit.
 ANSWER = 48 * 2**20
-#: Maximum of a body's size where it holds one patient, in bytes: a parser holds up all others.
+#: Maximum size in bytes of a body with one patient: a parser holds up all others.
 SINGLE = 2**21
 #: Paths of requests for a list of patients.
 LISTS = frozenset({"/predict_batch"})
-#: Maximum of seconds until an answer begins.
+#: Maximum time in seconds until an answer begins.
 SLOWEST_ANSWER = 20.0
 #: Bytes of an answer that are sent at once.
 PART = 2**18
-#: Maximum of seconds in which a client takes such a part; ``api.connections`` cuts off before if it
-#: takes nothing.
+#: Maximum time in seconds in which a client takes such a part; ``api.connections`` cuts off before
+#: if it takes nothing.
 SLOWEST_PART = 60.0
 #: Seconds before a request beyond the concurrency is refused: a client that asks again at once
 #: would slow down the answers. At most as many requests wait for a refusal as may be under way.
@@ -90,11 +90,11 @@ class Limits:
     tokens: Callable[[], Mapping[str, str]] | None = None
     """Function that returns SHA-256 -> name of the tokens valid now; None if requests need none."""
     concurrency: int = CONCURRENCY
-    """Maximum of requests under way at once."""
+    """Maximum number of requests under way at once."""
     body: int = int(BODY_MB * 2**20)
-    """Maximum of bytes of a body."""
+    """Maximum size in bytes of a body."""
     memory: int = int(MEMORY_MB * 2**20)
-    """Maximum of bytes of large bodies and answers at once."""
+    """Maximum size in bytes of large bodies and answers at once."""
 
     @classmethod
     def of_environment(cls, environ: Mapping[str, str] = os.environ) -> Limits:

@@ -46,7 +46,7 @@ def read_headers(scope: Message) -> dict[bytes, bytes]:
         scope: the request's ASGI scope.
 
     Raises:
-        RefusedError: a header of `ONCE` stands twice, the host is missing or invalid, or the body
+        RefusedError: a header of `ONCE` occurs twice, the host is missing or invalid, or the body
             is encoded otherwise than in chunks.
     """
     headers = {name.lower(): value for name, value in scope["headers"]}

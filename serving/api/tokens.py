@@ -24,13 +24,13 @@ TOKENS_VARIABLE = "ACCOMPLICE_TOKENS"
 LINE = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})(?::([0-9TZ:-]+))?")
 #: Form of a last moment, in UTC.
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
-#: Maximum of bytes of a token file.
+#: Maximum size in bytes of a token file.
 LARGEST = 1 << 20
-#: Seconds between two looks at the file of a running server.
+#: Seconds between two checks of the file of a running server.
 EVERY = 2.0
 #: Seconds after a change in which the next one may leave the file's times as they are.
 SETTLED = 3.0
-#: Maximum of names and of faults that are logged at once.
+#: Maximum number of names and of faults that are logged at once.
 LOGGED = 20
 
 

@@ -26,9 +26,9 @@ BUNDLE_VARIABLE = "ACCOMPLICE_BUNDLE"
 WANTED = "wanted.json"
 #: Name of the file of the version that the worker serves.
 SERVED = "served.json"
-#: Seconds between two looks for a new version.
+#: Seconds between two checks for a new version.
 PAUSE = 1.0
-#: Seconds between two looks for the first version.
+#: Seconds between two checks for the first version.
 FIRST = 0.02
 
 

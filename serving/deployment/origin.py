@@ -7,7 +7,7 @@ from pathlib import Path
 
 #: Name of the file: JSON with ``run_id`` and ``version``.
 ORIGIN_FILE = "origin.json"
-#: Maximum of characters read of the run, and of the version.
+#: Maximum number of characters read of the run, and of the version.
 LONGEST = 256
 
 

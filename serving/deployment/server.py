@@ -64,7 +64,7 @@ class Supply(Protocol):
     """Supply of bundles to a server: one while it starts, and perhaps others later."""
 
     every: float | None
-    """Seconds between two looks for another bundle; None if there is only the first."""
+    """Seconds between two checks for another bundle; None if there is only the first."""
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that the server needs."""
@@ -89,13 +89,13 @@ class Access:
     tokens: Path | None = None
     """Token file; needed if other machines can reach the server."""
     concurrency: int | None = None
-    """Maximum of requests under way at once; the guard's default if absent."""
+    """Maximum number of requests under way at once; the guard's default if absent."""
     certificate: Path | None = None
     """PEM file of a certificate for TLS; None to answer without encryption."""
     key: Path | None = None
     """PEM file of the certificate's key."""
     memory: int | None = None
-    """Maximum of MB of large bodies and answers at once; the guard's default if absent."""
+    """Maximum size in MB of large bodies and answers at once; the guard's default if absent."""
     proxy: str | None = None
     """Address of a proxy, whose connections are not limited by address."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: A public key in a file of several.
 PUBLIC = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.DOTALL)
-#: Maximum of bytes of a file of keys.
+#: Maximum size in bytes of a file of keys.
 LARGEST = 1 << 20
 #: Permissions of others to read or write a file, and to write it.
 READ_OR_WRITE, WRITE = stat.S_IRWXG | stat.S_IRWXO, stat.S_IWGRP | stat.S_IWOTH

@@ -4,7 +4,7 @@ The supervisor holds the listening socket and all that a worker needs, and answe
 is a fork of it, so that another one is ready at once, and both share the memory of what was
 imported and loaded. The supervisor has no other socket, by which another user could control it.
 
-A worker that takes no more requests, whether it was killed or told to end, is replaced at once;
+A worker that takes no more requests, whether it was killed or asked to end, is replaced at once;
 connections meanwhile wait in the listening socket. A worker that ends before it was ready ends the
 server, unless an earlier one was ready. The server also ends by a signal, and with the process that
 started it, where that one says so. After a kill of any of these processes none holds the port.
@@ -77,7 +77,7 @@ class Supervisor:
     def run(self) -> int:
         """Keep one worker until the server has to end, and return the server's exit code.
 
-        0: told to end; ``UNABLE``: a worker exited with it; 1: the first worker was never ready.
+        0: asked to end; ``UNABLE``: a worker exited with it; 1: the first worker was never ready.
         """
         os.set_blocking(self._signals, False)
         signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)

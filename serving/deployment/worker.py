@@ -16,7 +16,7 @@ import uvicorn
 
 from accomplice.serving.api.errors import logger
 
-#: Seconds that requests under way have when the worker is told to end; then their connections are
+#: Seconds that requests under way have when the worker is asked to end; then their connections are
 #: cut, whatever their clients do.
 DRAIN = 20.0
 #: The same when the supervisor has ended, after which nothing else would end the worker.
@@ -26,7 +26,7 @@ HANDSHAKE = 10.0
 
 
 def work(config: uvicorn.Config, listener: socket.socket, channel: int, supervisor: int) -> int:
-    """Serve a listening socket until told to end, and return the exit code.
+    """Serve a listening socket until asked to end, and return the exit code.
 
     Args:
         config: uvicorn's configuration, with the application.

@@ -29,7 +29,7 @@ from accomplice.serving.requests.validation import (
 LONG_LIST = 2**20
 #: Bytes of a piece that is parsed at once.
 PIECE = 2**16
-#: Maximum of bytes of one patient of a long list, and of all else in its body.
+#: Maximum size in bytes of one patient of a long list, and of all else in its body.
 LONGEST_PATIENT, LONGEST_REST = 2**21, 2**16
 
 #: Blanks of JSON.

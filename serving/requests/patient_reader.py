@@ -24,14 +24,14 @@ from accomplice.data.study import Study
 from accomplice.data.study_parts import as_level
 from accomplice.training.bundle import MOST_UNKNOWN
 
-#: Maximum of characters of a key that an answer repeats.
+#: Maximum number of characters of a key that an answer repeats.
 LONGEST_NAME = 64
-#: Maximum of characters of a hospital's name that are read.
+#: Maximum number of characters of a hospital's name that are read.
 LONGEST_CENTRE = 256
-#: Maximum of unknown keys of a patient that are compared with other spellings of the study's names;
-#: of more keys none is.
+#: Maximum number of unknown keys of a patient that are compared with other spellings of the study's
+#: names; of more keys none is.
 MOST_RENAMED = 1000
-#: Maximum of unknown keys of a request whose nearest known key is found; each takes long.
+#: Maximum number of unknown keys of a request whose nearest known key is found; each takes long.
 MOST_HINTS = 20
 
 

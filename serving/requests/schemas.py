@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-#: Maximum of patients of a request.
+#: Maximum number of patients of a request.
 MOST_PATIENTS = 5000
-#: Maximum of months of a request.
+#: Maximum number of months of a request.
 MOST_TIMES = 200
-#: Maximum of the product of patients and months of a request, by which the answer grows.
+#: Maximum product of patients and months of a request, by which the answer grows.
 MOST_CELLS = 100_000
-#: Maximum of values of a what-if request.
+#: Maximum number of values of a what-if request.
 MOST_VALUES = 50
 
 #: Note of every answer.

@@ -13,15 +13,16 @@ from accomplice.data.study_parts import Feature, Treatment
 from accomplice.serving.answers.training_values import TrainingValues, training_values
 from accomplice.training.bundle import Bundle
 
-#: Maximum of features of a modality that is shown unfolded; without such, the first modality is.
+#: Maximum number of features of a modality that is shown unfolded; without such, the first modality
+#: is.
 FOLDED = 8
-#: Maximum of features of a modality that all have fields.
+#: Maximum number of features of a modality that all have fields.
 WIDE = 24
 #: Number of fields of a modality with more features; the values of the others are pasted as text.
 LISTED = 12
-#: Maximum of sliders of a what-if.
+#: Maximum number of sliders of a what-if.
 SLIDERS = 6
-#: Maximum of treatment-effect modifiers that come before other features among the sliders.
+#: Maximum number of treatment-effect modifiers that come before other features among the sliders.
 MODIFIERS = 3
 #: Approximate number of steps of a slider.
 STEPS = 50

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 #: Column at which the help of an option begins.
 COLUMN = 24
-#: Maximum of characters of a line of help.
+#: Maximum number of characters of a line of help.
 WIDEST = 100
 #: Typer's options for shell completion; without the name of a shell they find the current one.
 COMPLETIONS = ("--install-completion", "--show-completion")

@@ -219,7 +219,7 @@ def serve_stored(
             ``every`` is given.
         at: port to listen on.
         access: address, tokens, limits and certificate.
-        every: seconds between two looks at the alias; None: later versions are not served.
+        every: seconds between two checks of the alias; None: later versions are not served.
         trust: file of the public keys by one of which a model must be signed; None: any model.
 
     Raises:

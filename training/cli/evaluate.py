@@ -150,7 +150,7 @@ def config_of(bundle: Bundle, seed: int | None, bootstraps: int | None) -> Confi
     Args:
         bundle: the model.
         seed: seed of bootstraps and folds; None: the model's.
-        bootstraps: draws behind each interval; None: as many as in training.
+        bootstraps: draws for each interval; None: as many as in training.
     """
     from accomplice.training.config import unflat, with_settings
 

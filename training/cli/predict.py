@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
     from accomplice.training.bundle import Bundle
 
-#: Maximum of the model's blocks of patients in one part of a table.
+#: Maximum number of the model's blocks of patients in one part of a table.
 BLOCKS = 4
-#: Maximum of cells in a part of more than one block.
+#: Maximum number of cells in a part of more than one block.
 CELLS = 1 << 22
-#: Maximum of flags listed in the closing line.
+#: Maximum number of flags listed in the closing line.
 MOST_FLAGS = 5
 
 

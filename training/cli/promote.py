@@ -13,7 +13,7 @@ from accomplice.training.reports.wording import SYNTHETIC
 
 #: Exit code if the gate refuses.
 REFUSED = 3
-#: Maximum of characters of a reason.
+#: Maximum number of characters of a reason.
 MOST_REASON = 500
 
 

@@ -22,7 +22,7 @@ from accomplice.training.models.manifest import MANIFEST, Content, digest_of
 
 #: Address of a model by an alias, the only address whose model can change.
 ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
-#: Default seconds between two looks at the registry.
+#: Default seconds between two checks of the registry.
 EVERY = 10.0
 #: MLflow's limits for a tracking server that does not answer; by default a look takes minutes.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -82,7 +82,7 @@ class Champion:
     Args:
         model: ``models:/NAME@ALIAS``.
         folder: folder of the copied bundles and of the handover to the worker.
-        every: seconds between two looks at the registry.
+        every: seconds between two checks of the registry.
         say: called with one line on each change, and on each failure unless it is the one reported
             last.
         trust: file of the public keys by one of which a bundle must be signed; None: any bundle.

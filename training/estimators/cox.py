@@ -58,7 +58,7 @@ class RiskSets:
     time: Array
     """(n,) follow-up time."""
     event: Bools
-    """(n,) whether the event was seen."""
+    """(n,) whether the event was observed."""
 
     @cached_property
     def order(self) -> Ints:
@@ -253,7 +253,7 @@ def baseline_hazard(log_hz: Array, time: Array, event: Bools, grid: TimeGrid) ->
     Args:
         log_hz: (n,) linear predictor.
         time: (n,) months of follow-up.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         grid: the j bins.
 
     Example:
@@ -287,7 +287,7 @@ class RiskSums:
 
         Args:
             time: (n,) follow-up.
-            event: (n,) whether the event was seen.
+            event: (n,) whether the event was observed.
         """
         order = np.argsort(-time, kind="stable")
         end = np.searchsorted(-time[order], -time[order], side="right")

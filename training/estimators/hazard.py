@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools, Ints
 
-#: Maximum of sets of times whose bins a grid caches.
+#: Maximum number of sets of times whose bins a grid caches.
 MOST_CACHED = 64
 #: Lower bound of survival before the logarithm, to avoid log 0. A larger one would end the curves
 #: of patients at the highest risk too early.
@@ -35,9 +35,9 @@ class TimeGrid:
 
         Args:
             time: (n,) months of follow-up.
-            event: (n,) whether the event was seen.
+            event: (n,) whether the event was observed.
             horizon: end of the last bin, in months.
-            most: maximum of bins.
+            most: maximum number of bins.
             each: events for each bin, which set the number of bins. It is at least three, or
                 ``most`` if that is less; ties and few events can make fewer bins, or bins with
                 fewer events.
@@ -76,7 +76,7 @@ class TimeGrid:
 
         Args:
             time: (n,) months of follow-up.
-            event: (n,) whether the event was seen.
+            event: (n,) whether the event was observed.
         """
         seen = event & (time <= self.horizon)
         marks = np.zeros((len(time), self.bins))

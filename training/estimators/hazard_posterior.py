@@ -68,7 +68,7 @@ def fit_posterior(
         scales: (blocks,) scale of the half-Cauchy prior of each block's τ.
         grid: J bins.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         weight: (n,) number of patients for whose time at risk each stands; 1 where all are given.
             The events count once.
 

@@ -114,7 +114,7 @@ def fit_effects(X: Array, time: Array, event: Bools, adjust: Array | None = None
     Args:
         X: (n, k) or (n,) covariates of interest, not penalised.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         adjust: (n, q) standardised covariates, under the weak prior; none if absent.
 
     Example:

@@ -57,7 +57,7 @@ class KaplanMeier:
 
         Args:
             time: (n,), time of the event or of censoring.
-            event: (n,) bool, True where the event was seen, False where censored.
+            event: (n,) bool, True where the event was observed, False where censored.
 
         Returns:
             S(t) = Π over u ≤ t of 1 − d(u) / Y(u), with d events among Y at risk (Kaplan & Meier,
@@ -174,7 +174,7 @@ def censoring(time: Reals, event: Bools) -> KaplanMeier:
 
     Args:
         time: (n,), time of the event or of censoring.
-        event: (n,) bool, True where the event was seen, False where censored.
+        event: (n,) bool, True where the event was observed, False where censored.
 
     Returns:
         G(t) = Π over u ≤ t of 1 − c(u) / (Y(u) − d(u)), with c censored and d events among Y at

@@ -10,7 +10,7 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
 
-#: Default maximum of evaluations, halved steps included.
+#: Default maximum number of evaluations, halved steps included.
 EVALUATIONS = 50
 #: Gain of a step, as a part of 1 + |value|, below which :func:`climb` ends.
 GAINED = 1e-10
@@ -31,7 +31,8 @@ class Ascent(NamedTuple):
     step: Array
     """(m, p) next step from there, which was not taken."""
     converged: Bools
-    """(m,) whether the ascent ended by its stopping rule, not by the maximum of evaluations."""
+    """(m,) whether the ascent ended by its stopping rule, not by the maximum number of
+    evaluations."""
 
 
 def maximise(
@@ -46,7 +47,7 @@ def maximise(
     Args:
         evaluate: the functions; see :data:`Evaluate`.
         start: (m, p) first point of each.
-        evaluations: maximum of evaluations of each function.
+        evaluations: maximum number of evaluations of each function.
         rounding: fall of a function, as a part of 1 + |f(x)|, that counts as none.
 
     Example:

@@ -15,7 +15,7 @@ def checked_outcome(event: Bools, time: Reals) -> tuple[Bools, Array]:
     """Return event and time of observed outcomes after checking them.
 
     Args:
-        event: (n,) bool, True where the event was seen, False where the patient was censored.
+        event: (n,) bool, True where the event was observed, False where the patient was censored.
         time: (n,), time of the event or of censoring.
 
     Returns:

@@ -48,7 +48,7 @@ SIGNIFICANT = 0.05
 SURPRISE = 0.05
 #: Power that a study should have for its question, by convention.
 ENOUGH_POWER = 0.8
-#: Part of the cut-points that must be significant for an association to hold at any of them.
+#: Fraction of the cut-points that must be significant for an association to hold at any of them.
 CUTS_SIGNIFICANT = 0.8
 #: Size of a rank correlation from which a feature is said to measure the same as the marker.
 CLOSE = 0.6
@@ -56,8 +56,8 @@ CLOSE = 0.6
 RELATED = 0.4
 #: Range of calibration slope, and of observed over expected events, that counts as calibrated.
 SOUND = (0.8, 1.25)
-#: Part of the patients with values outside the training range, or with unknown levels, above which
-#: a feature is pointed out.
+#: Fraction of the patients with values outside the training range, or with unknown levels, above
+#: which a feature is pointed out.
 MANY_OUTSIDE = 0.1
 
 # Treatment.
@@ -86,5 +86,6 @@ CEILING_SLACK = 0.05
 #: C of a single feature from which it is taken for a leak; a lower ceiling in the study file takes
 #: its place. The highest C seen of a sound feature was 0.78, that of age in a general population.
 TOO_GOOD = 0.85
-#: Part of the patients in duplicate pairs across folds up to which the bias of a run is negligible.
+#: Fraction of the patients in duplicate pairs across folds up to which the bias of a run is
+#: negligible.
 FEW_DUPLICATES = 0.01

@@ -48,7 +48,7 @@ def zph_test(X: Array, time: Array, event: Bools) -> list[ChiSquare]:
     Args:
         X: (n, p) covariates.
         time: (n,) follow-up.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
 
     Returns:
         (p,) the test of each column.
@@ -89,7 +89,7 @@ def effect_over_time(x: Array, time: Array, event: Bools) -> EffectOverTime:
     Args:
         x: (n,) covariate.
         time: (n,) months of follow-up.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
 
     Example:
         >>> time, event = np.arange(1.0, 41.0), np.ones(40, dtype=bool)

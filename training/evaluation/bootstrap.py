@@ -45,9 +45,9 @@ from accomplice.training.metrics.calibration import (
 from accomplice.training.metrics.score import ModelOutput, Outcome, Score
 from accomplice.training.metrics.table import METRICS
 
-#: Maximum of patients for whom each draw is scored anew, not by contributions.
+#: Maximum number of patients for whom each draw is scored anew, not by contributions.
 PAIRS = 2000
-#: Maximum of patients who are drawn singly; above, blocks are drawn.
+#: Maximum number of patients who are drawn singly; above, blocks are drawn.
 FEW = 2000
 
 
@@ -141,11 +141,12 @@ class BootstrappedOutcome(Outcome):
 
         Args:
             time: (n,) months of follow-up.
-            event: (n,) whether the event was seen.
+            event: (n,) whether the event was observed.
             horizon: months to which models are judged.
             draws: number d of draws.
             seed: seed of the draws.
-            weights: distribution of the censoring time; if absent, that is alike for all patients.
+            weights: distribution of the censoring time; if absent, the same for all
+                patients.
         """
         drawn = BootstrapDraws.of(len(time), draws, seed)
         return cls(time, event, weights or censoring(time, event), horizon, drawn)

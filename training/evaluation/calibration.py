@@ -35,7 +35,7 @@ from accomplice.training.metrics.smooth_calibration import (
 
 #: Months at which calibration is judged, where the follow-up allows it.
 USUAL = (12.0, 36.0, 60.0)
-#: Maximum of groups in the calibration plot.
+#: Maximum number of groups in the calibration plot.
 MOST_GROUPS = 10
 #: Change of intercept and slope below which their fit ends.
 SHORT = 1e-9
@@ -78,8 +78,8 @@ def evened(cumulative: Array, group: Ints) -> Array:
     """Return cumulative hazards (n, j + 1) of groups on one level, that of all patients.
 
     The served ensemble has one level; that of a fold's models is lower where its held-out patients
-    fared worse, by chance, which would make a slope of out-of-fold predictions too low. All hazards
-    of a group are multiplied by one factor, so that its mean log-hazard is the mean of all.
+    had worse outcomes, by chance, which would make a slope of out-of-fold predictions too low. All
+    hazards of a group are multiplied by one factor, so that its mean log-hazard is the mean of all.
 
     Args:
         cumulative: (n, j + 1) cumulative hazards at the grid's edges.
@@ -128,7 +128,7 @@ def calibrated(
         grid: the j bins of the curves.
         cumulative: (n, j + 1) cumulative hazards at the grid's edges.
         months: months at which calibration is judged; the horizon in place of later ones.
-        share: (n,) weight of each patient in the slope; None: all alike.
+        share: (n,) weight of each patient in the slope; None: equal weights.
     """
     found = []
     for month in months:
@@ -209,7 +209,7 @@ def slopes(
         followed: outcomes of n patients, and bootstrap draws.
         alive: (n,) predicted survival at the month.
         month: month by which the event is predicted; the horizon in place of a later one.
-        share: (n,) weight of each patient beside that of censoring; None: all alike.
+        share: (n,) weight of each patient beside that of censoring; None: equal weights.
     """
     at, draws = min(month, followed.horizon), followed.draws
     case = followed.event & (followed.time <= at)

@@ -25,7 +25,8 @@ from accomplice.training.evaluation.record import AcrossCentres, CentreFigures
 from accomplice.training.evaluation.subgroups import centres
 from accomplice.training.models.predictions import Predictions
 
-#: Least centres for the interval of a further one: of three it has one degree of freedom.
+#: Minimum number of centres for the interval of a further one: of three it has one degree of
+#: freedom.
 FEWEST_FOR_FURTHER = 4
 #: Figure -> function to the scale on which it is pooled, and back.
 SCALES: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {

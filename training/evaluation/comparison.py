@@ -31,9 +31,9 @@ from accomplice.training.metrics.score import ModelOutput
 from accomplice.training.metrics.table import METRICS, deciding, gains, label
 from accomplice.training.models.predictions import MODEL, Predictions
 
-#: Bootstrap draws behind an interval that a decision depends on.
+#: Bootstrap draws for an interval that a decision depends on.
 DRAWS = 1000
-#: Maximum of bootstrap draws behind a calibration's interval; each draw is a refit.
+#: Maximum number of bootstrap draws for a calibration's interval; each draw is a refit.
 CALIBRATION_DRAWS = 200
 
 
@@ -68,7 +68,7 @@ class Comparison:
     gains: dict[str, Estimate]
     """Metric -> paired difference; above 0 the first model is better, in each metric."""
     bootstraps: int
-    """Draws behind the intervals of scores and differences."""
+    """Draws for the intervals of scores and differences."""
 
     @property
     def month(self) -> float:

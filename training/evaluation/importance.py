@@ -45,28 +45,29 @@ from accomplice.training.progress import Tick, silent
 #: Hospital of each patient (n,); None if unknown.
 Centre = NDArray[np.str_] | None
 
-#: Maximum of patients whose attributions are averaged.
+#: Maximum number of patients whose attributions are averaged.
 MOST_EXPLAINED = 200
 #: Minimum of patients whose attributions are averaged.
 FEWEST_EXPLAINED = 10
-#: Maximum of rows to predict for all attributions, unless the minimum of patients needs more.
+#: Maximum number of rows to predict for all attributions, unless the minimum of patients needs
+#: more.
 ROWS = 14_000
 #: Number of patients explained in one pass.
 AT_ONCE = 16
-#: Maximum of patients over whom partial effects are averaged.
+#: Maximum number of patients over whom partial effects are averaged.
 AVERAGED = 80
-#: Maximum of features with a partial effect, beside those of the study's interactions.
+#: Maximum number of features with a partial effect, beside those of the study's interactions.
 STRONGEST = 8
 #: Probabilities of the quantiles to which a number is set for a partial effect.
 ALONE = np.linspace(0.05, 0.95, 9)
 #: Probabilities of the quantiles to which each of two numbers is set for a surface.
 PAIRED = np.linspace(0.1, 0.9, 7)
-#: Maximum of distinct values of a number that are all used, if ``PATIENTS_TO_SHOW`` patients have
-#: each; otherwise quantiles are.
+#: Maximum number of distinct values of a number that are all used, if ``PATIENTS_TO_SHOW`` patients
+#: have each; otherwise quantiles are.
 FEW = 5
 #: Seed of the samples of patients.
 SEED = 21
-#: Maximum of features with which a model is explained.
+#: Maximum number of features with which a model is explained.
 MOST_FEATURES = 500
 #: Seconds that must be left for explanations.
 ENOUGH = 30.0

@@ -16,13 +16,13 @@ from accomplice.training.evaluation.modality_value import sample
 from accomplice.training.evaluation.record import Instability
 from accomplice.training.models.ensemble import Ensemble
 
-#: Maximum of patients in the sample.
+#: Maximum number of patients in the sample.
 MOST_PATIENTS = 1000
 #: Share of the ensemble's predictions between `low` and `high`.
 SHARE = 0.8
 #: Probabilities of the quantiles of the intervals' widths.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-#: Maximum of groups of patients by prediction; there are fewer below 50 patients.
+#: Maximum number of groups of patients by prediction; there are fewer below 50 patients.
 GROUPS = 10
 
 

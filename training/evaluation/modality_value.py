@@ -22,7 +22,7 @@ from accomplice.training.evaluation.record import ModalityValue
 from accomplice.training.models.predictions import MODEL, Predictions
 from accomplice.training.progress import Tick, silent
 
-#: Maximum of patients in the sample: each is predicted anew for each modality.
+#: Maximum number of patients in the sample: each is predicted anew for each modality.
 MOST_WITHHELD = 4000
 #: Loss that the patients do not determine.
 UNKNOWN = Estimate(math.nan)

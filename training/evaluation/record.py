@@ -139,7 +139,7 @@ class _GroupFigures(_Part):
     ranking_p: Number = math.nan
     """p value that the slope is not lower than among all others, adjusted for all groups."""
     level_p: Number = math.nan
-    """p value that as many events were seen as expected, adjusted likewise."""
+    """p value that as many events were observed as expected, adjusted likewise."""
 
 
 class Subgroup(_GroupFigures):
@@ -287,7 +287,7 @@ class Review(_Part):
     horizon: Number
     """Months to which predictions are judged."""
     bootstraps: int
-    """Bootstrap draws behind the intervals of metrics; those of Kaplan-Meier survival and of
+    """Bootstrap draws for the intervals of metrics; those of Kaplan-Meier survival and of
     explanations have none."""
     months: Numbers
     """Months at which curves over time are taken."""

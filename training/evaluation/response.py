@@ -51,7 +51,7 @@ class ResponseEvaluation:
     estimates: dict[str, Estimate]
     """Metric -> estimate with its interval; the keys are those of ``METRICS``."""
     bootstraps: int
-    """Draws behind each interval."""
+    """Draws for each interval."""
 
     @property
     def verdict(self) -> str:
@@ -110,7 +110,7 @@ def judge_response(
         local_rate: rate of positives where the model is used; the observed rate if absent. It is
             the threshold of calls, and the rate at which PPV and NPV are stated. If given, the
             calls are made after the predictions are moved to this mean.
-        bootstraps: number of draws behind each interval.
+        bootstraps: number of draws for each interval.
         seed: seed of the draws.
 
     Raises:

@@ -50,8 +50,8 @@ from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.models.predictions import MODEL, Predictions
 from accomplice.training.progress import Tick, silent
 
-#: Maximum of patients in all parts but scores, gains and D-calibration; of more, a random sample is
-#: taken.
+#: Maximum number of patients in all parts but scores, gains and D-calibration; of more, a random
+#: sample is taken.
 MOST_REVIEWED = 100_000
 
 

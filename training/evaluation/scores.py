@@ -91,7 +91,7 @@ class Evaluation:
     risk: Array
     """(n,) predicted risk (log-hazard) of the stacked model, without the treatment."""
     bootstraps: int
-    """Bootstrap draws behind each interval."""
+    """Bootstrap draws for each interval."""
     censoring: ChosenCensoring
     """Distribution of the censoring time by which the n patients were weighed."""
     alike: Mapping[str, float] = field(default_factory=dict)
@@ -195,16 +195,17 @@ def judge(
     (:func:`calibration.evened`).
 
     Concordance is computed from risks less the mean risk of the patient's fold: the level of a
-    fold's model is lower where its held-out patients fared worse, which would bias a pooled C.
+    fold's model is lower where its held-out patients had worse outcomes, which would bias a pooled
+    C.
 
     Args:
         time: (n,) months of follow-up.
-        event: (n,) whether the event was seen; at least one was.
+        event: (n,) whether the event was observed; at least one was.
         fold: (n,) fold of each patient, from 0.
         grid: the j bins of the curves.
         curves: ``MODEL`` and its learners -> (n, j + 1) cumulative hazards.
         baselines: baseline -> (n, j + 1) cumulative hazards.
-        bootstraps: number of draws behind each interval.
+        bootstraps: number of draws for each interval.
         seed: seed of the draws.
         budget: time budget; where it does not last for all draws, fewer are made.
         served: (n, j + 1) the model's cumulative hazards under the treatment that the patients came
@@ -212,7 +213,7 @@ def judge(
         by_fold: predictions by each fold's models, where they are cross-fitted. The intervals of
             scores and gains are then those of the models fitted to such patients; without, they are
             those of these very predictions.
-        weighed: distribution of the censoring time; if absent, that is alike for all patients.
+        weighed: distribution of the censoring time; if absent, the same for all patients.
     """
     weighed = weighed or ChosenCensoring(censoring(time, event))
     horizon = judged_horizon(time, event, grid.horizon, weighed.reach)

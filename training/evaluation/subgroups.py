@@ -32,11 +32,11 @@ from accomplice.training.evaluation.record import Pattern, Subgroup
 from accomplice.training.metrics.joint_calibration import JointCalibration, joint_calibration
 from accomplice.training.metrics.model_based_concordance import model_based_concordance
 
-#: Maximum of levels of an ordinal clinical feature that makes subgroups.
+#: Maximum number of levels of an ordinal clinical feature that makes subgroups.
 MOST_ORDINAL = 8
-#: Maximum of levels of another feature that makes subgroups.
+#: Maximum number of levels of another feature that makes subgroups.
 MOST_CATEGORY = 5
-#: Maximum of centres that are judged; they are the largest.
+#: Maximum number of centres that are judged; they are the largest.
 MOST_CENTRES = 20
 #: Name of the pool of rare patterns.
 OTHER = "other"

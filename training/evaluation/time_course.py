@@ -19,9 +19,9 @@ from accomplice.training.metrics.brier import brier_contributions
 
 #: Candidate intervals between the months of a curve, in months.
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 6.0, 12.0, 24.0, 60.0, 120.0)
-#: Maximum of months of a curve.
+#: Maximum number of months of a curve.
 MOST_MONTHS = 30
-#: Maximum of months at which patients at risk are counted, month 0 apart.
+#: Maximum number of months at which patients at risk are counted, month 0 apart.
 MOST_MARKS = 6
 #: Names of the thirds of rising risk.
 GROUPS = ("low risk", "middle risk", "high risk")
@@ -34,7 +34,7 @@ def months_to(horizon: float, most: int = MOST_MONTHS) -> Array:
 
     Args:
         horizon: end of follow-up that is judged, in months.
-        most: maximum of t.
+        most: maximum number of months.
 
     Returns:
         The months; the horizon alone if it is shorter than the smallest step.

@@ -21,7 +21,7 @@ from accomplice.training.progress import Report, Tick, silent, unreported
 from accomplice.training.treatment.benefit import under
 from accomplice.training.treatment.cross_fitted import CrossFitted, cross_fit
 
-#: Maximum of patients on whom the fold models' predictions are compared.
+#: Maximum number of patients on whom the fold models' predictions are compared.
 MOST_COMPARED = 2000
 #: Upper bound of the ratio that :func:`spread_ratio` returns.
 MOST_SPREAD = 1.5

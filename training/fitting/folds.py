@@ -21,7 +21,7 @@ def assign_folds(cohort: Cohort, time: Array, event: Bools, config: Config) -> I
     Args:
         cohort: n patients, with their centres.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         config: run configuration; its folds and seed are used.
 
     Raises:

@@ -27,9 +27,9 @@ from accomplice.training.models.predictions import BOOSTED, FOREST, PEERS
 
 #: Extra of the package that installs scikit-survival.
 EXTRA = "peers"
-#: Maximum of patients; with more, the peers would take minutes.
+#: Maximum number of patients; with more, the peers would take minutes.
 MOST_PATIENTS = 2000
-#: Part of the remaining time that the peers may take.
+#: Fraction of the remaining time that the peers may take.
 TIME = 0.3
 
 

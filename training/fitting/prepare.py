@@ -48,10 +48,10 @@ class Prepared:
     def group(self) -> Ints:
         """(n,) label of each patient: out-of-fold risks are compared within a label.
 
-        It is the first repeat's fold, since the level of a fold's models is lower where its
-        held-out patients fared worse, which would bias a concordance of all. Folds of centres are
-        all compared: what their levels differ in is first of all the case mix of the centres,
-        which the model predicts.
+        It is the first repeat's fold: the mean risk predicted by a fold's models is lower where its
+        held-out patients had, by chance, worse outcomes, which would bias a pooled concordance.
+        Where folds are centres there is one label, since their mean risks differ mainly by case
+        mix, which the model predicts.
         """
         return np.zeros_like(self.fold[0]) if self.by_centre else self.fold[0]
 

@@ -11,16 +11,16 @@ from accomplice.training.estimators.hazard_posterior import fit_posterior
 from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.models.survival_interval import FARTHEST, SurvivalInterval, Terms
 
-#: Maximum of patients that the posterior is fitted to; of more, it is fitted to a sample.
+#: Maximum number of patients that the posterior is fitted to; of more, it is fitted to a sample.
 MOST_PATIENTS = 4000
-#: Maximum of linear terms of a block; a wider one has its leading principal components.
+#: Maximum number of linear terms of a block; a wider one has its leading principal components.
 MOST_COLUMNS = 40
-#: Number of cosines drawn, and maximum of curved terms kept of them.
+#: Number of cosines drawn, and maximum number of curved terms kept of them.
 COSINES, CURVED = 300, 100
 #: Width of the kernel, as a part of the root mean square distance of patients from their mean, over
 #: linear terms of standard deviation 1.
 WIDTH = 0.6
-#: Least standard deviation of a column that varies.
+#: Minimum standard deviation of a column that varies.
 VARIES = 1e-9
 #: Scale of the prior of the log-hazard's standard deviation by linear terms, and by curved ones.
 LINEAR_SCALE, CURVED_SCALE = 0.3, 0.2
@@ -75,7 +75,7 @@ def draw_patients(event: Bools, rng: np.random.Generator) -> tuple[Ints, Array, 
     sample is one of a cohort with as many events as are drawn.
 
     Args:
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         rng: draws the patients.
 
     Returns:

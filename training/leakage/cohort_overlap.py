@@ -29,12 +29,12 @@ SENTINEL = "shared_patients"
 #: Question that the sentinel answers.
 QUESTION = "Were these patients among those the model was trained on?"
 
-#: Part of the strangers who match by chance in all ways at once.
+#: Fraction of the strangers who match by chance in all ways at once.
 STRANGERS = 0.3
-#: Maximum of features in a way.
+#: Maximum number of features in a way.
 FEATURES = 6
-#: Part of the patients who share all values of a way with another one, at which no further feature
-#: is added to it.
+#: Fraction of the patients who share all values of a way with another one, at which no further
+#: feature is added to it.
 DISTINCT = 0.02
 #: The same, above which there is no such way.
 ALIKE = 0.3

@@ -16,16 +16,19 @@ import numpy as np
 from accomplice.data.arrays import Array, Ints
 from accomplice.data.cohort import Cohort
 
-#: Least part of the features known in both rows in which duplicates agree; a few may be corrected.
+#: Minimum fraction of the features known in both rows in which duplicates agree; a few may be
+#: corrected.
 ALIKE = 0.9
-#: Maximum of rows with one value that are candidates for a pair; more rows share common values.
+#: Maximum number of rows with one value that are candidates for a pair; more rows share common
+#: values.
 FEW = 3
 #: Bits required beyond the log₂ of the number of pairs, since features are not independent.
 MARGIN = 14.0
 #: Pairs with equal outcome and clinical values count if there are this many times (c + 1), of c
 #: expected by chance.
 FAR_MORE = 5
-#: Maximum of features whose rare values make candidate pairs: those with the most distinct values.
+#: Maximum number of features whose rare values make candidate pairs: those with the most distinct
+#: values.
 MOST_FEATURES = 60
 
 

@@ -20,9 +20,9 @@ from accomplice.training.fitting.fit import fit
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.metrics.concordance import concordance_contributions
 
-#: Maximum of patients in the fit.
+#: Maximum number of patients in the fit.
 MOST_PATIENTS = 1000
-#: Least number of patients with the event, if there are as many, in a sample of a larger cohort.
+#: Minimum number of patients with the event, if there are as many, in a sample of a larger cohort.
 ENOUGH_EVENTS = 300
 #: Standard errors above 0.5 from which C is a sign of leakage (by chance 1 in 740).
 LEAK_Z = 3.0

@@ -27,20 +27,20 @@ from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import TOO_GOOD
 from accomplice.training.metrics.concordance import concordance_contributions, harrell_c
 
-#: Maximum of patients; of more, a random sample is judged.
+#: Maximum number of patients; of more, a random sample is judged.
 MOST_PATIENTS = 5000
-#: Maximum of features; of more, categories are taken first, then the features whose values or
-#: missingness correlate most with the event or the censoring.
+#: Maximum number of features; of more, categories are taken first, then the features whose values
+#: or missingness correlate most with the event or the censoring.
 MOST_FEATURES = 150
 #: Folds of the out-of-fold scores.
 FOLDS = 5
-#: Maximum of groups into which the values of a number are divided.
+#: Maximum number of groups into which the values of a number are divided.
 GROUPS = 10
 #: Prior events, observed and expected, of each group.
 PRIOR = 2.0
-#: Maximum of features that are compared with all others together.
+#: Maximum number of features that are compared with all others together.
 MOST_SUSPECTS = 3
-#: Maximum of other features in that comparison.
+#: Maximum number of other features in that comparison.
 MOST_OTHERS = 100
 #: Ridge penalties of the other features, of which the best is taken; as multiples of the number of
 #: events, times the number of columns for each training patient where that is above 1.
@@ -63,18 +63,18 @@ CENSORING_Z_MAX = -3.5
 LARGE_GAIN_PER_EVENT = 0.25
 #: Largest z of this slope for a leak by a feature of such a gain.
 CENSORING_Z_MAX_LARGE_GAIN = -2.8
-#: Least C for events of a score that predicts the length of follow-up itself, which is a leak; and
-#: least ``c_low`` of a feature whose C alone is too good.
+#: Minimum C for events of a score that predicts the length of follow-up itself, which is a leak;
+#: and minimum ``c_low`` of a feature whose C alone is too good.
 FOLLOW_UP_C_MIN = 0.7
-#: Least C for censoring of such a score.
+#: Minimum C for censoring of such a score.
 FOLLOW_UP_CENSORING_C_MIN = 0.62
-#: Least z of the censoring's slope for such a score.
+#: Minimum z of the censoring's slope for such a score.
 FOLLOW_UP_Z_MIN = 3.5
 #: Largest ``log10_p`` for a leak.
 LOG10_P_MAX = -5.0
-#: Least gain per event of a feature that is reported as unusually strong.
+#: Minimum gain per event of a feature that is reported as unusually strong.
 STRONG_GAIN_PER_EVENT = 0.3
-#: Least ratio of its gain to that of all other features together.
+#: Minimum ratio of its gain to that of all other features together.
 STRONG_GAIN_RATIO = 1.8
 
 
@@ -213,7 +213,7 @@ class _Outcome:
     time: Array
     """(n,) follow-up in months."""
     event: Bools
-    """(n,) whether the event was seen."""
+    """(n,) whether the event was observed."""
     fold: Ints
     """(n,) fold of the out-of-fold scores."""
     expected: Array

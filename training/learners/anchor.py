@@ -110,13 +110,13 @@ def fit_anchor(
     Args:
         X: (n, p) linear design.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         grid: bins of the baseline hazard.
         markers: (p,) whether the column may be penalised more than the others.
         ratios: candidate ratios of the markers' penalty to that of the other columns; if all or no
             columns are markers, the ratio is 1.
         penalties: candidate penalties in the unit of ``PENALTIES``, from strong to weak.
-        folds: maximum of inner folds; each holds at least two events.
+        folds: maximum number of inner folds; each holds at least two events.
         seed: seed of the inner folds.
     """
     ratios = ratios if markers.any() and not markers.all() else (1.0,)

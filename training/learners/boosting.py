@@ -34,13 +34,13 @@ from accomplice.training.learners.trees import (
     side_by_side,
 )
 
-#: Part of a member's patients on whom a tree is grown, drawn anew for each round.
+#: Fraction of a member's patients on whom a tree is grown, drawn anew for each round.
 SAMPLE = 0.6
 #: Minimum of rows in a leaf.
 FEWEST = 10
 #: Ridge penalty on a leaf's step, in expected events.
 RIDGE = 2.0
-#: Maximum of patients of a fit; trees this small do not improve with more.
+#: Maximum number of patients of a fit; trees this small do not improve with more.
 MOST = 20_000
 #: Gain of log-likelihood up to which a round counts as no improvement, against rounding errors.
 ROUNDING = 1e-6
@@ -203,7 +203,7 @@ def fit_boosting(
     Args:
         X: (n, p) design.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         grid: j bins of the baseline hazard.
         columns: (c,) columns that may be split on.
         config: numbers of members and rounds, learning rate and depth.

@@ -33,9 +33,9 @@ from accomplice.training.learners.trees import (
     side_by_side,
 )
 
-#: Part of the patients on whom a tree is grown, drawn without replacement.
+#: Fraction of the patients on whom a tree is grown, drawn without replacement.
 SAMPLE = 0.7
-#: Maximum of patients on whom a tree is grown.
+#: Maximum number of patients on whom a tree is grown.
 MOST = 2000
 #: Maximum depth of a tree.
 DEPTH = 12
@@ -146,7 +146,7 @@ def fit_forest(
     Args:
         X: (n, p) design.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         grid: j bins of the leaves' curves.
         columns: (c,) columns that may be split on.
         config: number of trees and minimum of patients in a leaf.

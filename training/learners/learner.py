@@ -22,7 +22,7 @@ from accomplice.training.config import Config
 from accomplice.training.estimators.cox import RiskSums
 from accomplice.training.estimators.hazard import TimeGrid
 
-#: Maximum of columns that trees may split on.
+#: Maximum number of columns that trees may split on.
 TREE_COLUMNS = 256
 
 Batched = Callable[[Array], Array]
@@ -42,7 +42,7 @@ class TrainingData:
     time: Array
     """(n,) follow-up in months."""
     event: Bools
-    """(n,) whether the event was seen."""
+    """(n,) whether the event was observed."""
     grid: TimeGrid
     """Bins of the curves to be fitted."""
     markers: Bools
@@ -128,7 +128,7 @@ def strongest_columns(X: Array, time: Array, event: Bools) -> Ints:
     Args:
         X: (n, p) design.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
     """
     spread = X.std(axis=0)
     varied = np.flatnonzero(spread > 1e-9)

@@ -24,7 +24,7 @@ from accomplice.training.learners.registry import stack_order
 
 #: Candidate slopes, of which that with the highest penalised likelihood is taken.
 SLOPES = np.linspace(0.5, 1.6, 45)
-#: Maximum of steps of expectation maximisation.
+#: Maximum number of steps of expectation maximisation.
 STEPS = 1000
 #: Largest change of a weight in one step at which it has converged.
 CONVERGED = 1e-6
@@ -98,7 +98,7 @@ def fit_stack(
     Args:
         learners: (l, n, j + 1) out-of-fold cumulative hazard of each learner at the edges.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         grid: the j time bins.
         config: strengths of the priors.
     """

@@ -25,14 +25,14 @@ Worth = Callable[[Array, Array], Array]
 The gain of a split is the worth of both children less that of the node.
 """
 
-#: Maximum of bins of a column.
+#: Maximum number of bins of a column.
 BINS = 32
 #: Entries (rows of all trees' samples) grown at once: enough to outweigh the cost of the calls, few
 #: enough for the processor's cache.
 AT_ONCE = 64_000
-#: Maximum of trees times rows that are looked up at once, unless one word of rows has more.
+#: Maximum number of trees times rows that are looked up at once, unless one word of rows has more.
 LOOKED_UP = 430_000
-#: Maximum of words of rows that are looked up at once.
+#: Maximum number of words of rows that are looked up at once.
 WORDS = 5
 #: Rows by which a batch is shorter than its words: with a length that is a power of two, the values
 #: of a column would share few places of the processor's cache.

@@ -64,10 +64,10 @@ def associate(x: Array, time: Array, event: Bools) -> Association:
     Args:
         x: (n,) marker in standard deviations.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
 
     Raises:
-        ValueError: there are no patients, no event was seen, or all have the same marker.
+        ValueError: there are no patients, no event was observed, or all have the same marker.
     """
     end = judged_horizon(time, event, float(time.max()))
     months = np.linspace(0, end, POINTS)

@@ -16,17 +16,18 @@ from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.hazard_ratios import HazardRatio, fit_effects, two_sided
 from accomplice.training.estimators.kaplan_meier import nelson_aalen
 
-#: Smallest and largest part of the patients at or below a cut-point.
+#: Minimum and maximum fraction of the patients at or below a cut-point.
 RANGE = (0.1, 0.9)
-#: Maximum of cut-points, evenly spread, at which hazard ratios are estimated; the best is added.
+#: Maximum number of cut-points, evenly spread, at which hazard ratios are estimated; the best is
+#: added.
 MOST_CUTS = 300
-#: Maximum of permutations.
+#: Maximum number of permutations.
 PERMUTATIONS = 9999
 #: Minimum of permutations.
 FEWEST = 499
 #: Permutations times patients that are not exceeded, except for the minimum of permutations.
 WORK = 200_000_000
-#: Maximum of permuted values in memory at once.
+#: Maximum number of permuted values in memory at once.
 CHUNK = 4_000_000
 
 
@@ -66,7 +67,7 @@ def scan_cuts(x: Array, time: Array, event: Bools, seed: int = 0) -> CutScan:
     Args:
         x: (n,) marker without missing values and with a cut-point in this range.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         seed: seed of the permutations.
 
     Raises:
@@ -121,7 +122,7 @@ def logrank_scores(time: Array, event: Bools) -> Array:
 
     Args:
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
     """
     return np.asarray(event - nelson_aalen(time, event))
 

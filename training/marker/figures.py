@@ -41,7 +41,7 @@ NEAR = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5)
 FAR = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 #: Largest hazard ratio of an axis, whose smallest is its inverse; values beyond are cut off.
 FURTHEST = 8.0
-#: Maximum of correlations shown.
+#: Maximum number of correlations shown.
 MOST_BARS = 20
 
 

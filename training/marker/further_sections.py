@@ -15,7 +15,7 @@ from accomplice.training.models.predictions import MODEL
 from accomplice.training.reports.glossary import terms
 from accomplice.training.reports.page import Section, Table
 
-#: Maximum of correlations in the table.
+#: Maximum number of correlations in the table.
 MOST_ROWS = 12
 #: Risks at which net benefit is reported as a number: at the curve's thresholds nearest to them.
 REPORTED = (0.2, 0.4, 0.6)

@@ -70,7 +70,7 @@ def drawn_concordances(
     """Return `concordances` of each draw, for several models.
 
     Args:
-        event: (n,) bool, True where the event was seen, False where censored.
+        event: (n,) bool, True where the event was observed, False where censored.
         time: (n,), time of the event or of censoring.
         risks: (m, n), predicted risks of m models, higher is worse.
         censoring: distribution of the censoring time, as for `inverse_censoring`, the same for all
@@ -214,7 +214,7 @@ def auc_contributions(
     patient's influence on it; the censoring distribution is not resampled.
 
     Args:
-        event: (n,) bool, True where the event was seen, False where censored.
+        event: (n,) bool, True where the event was observed, False where censored.
         time: (n,), time of the event or of censoring.
         risk: (n,), predicted risk, higher is worse.
         month: time of the AUC, in the unit of `time`.

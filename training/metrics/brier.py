@@ -31,7 +31,7 @@ def brier_contributions(
     Differences between two models' contributions are paired.
 
     Args:
-        event: (n,) bool, True where the event was seen, False where censored.
+        event: (n,) bool, True where the event was observed, False where censored.
         time: (n,), time of the event or of censoring.
         survival: (n, t), predicted probability to be event-free after each of `times`.
         times: (t,), rising.

@@ -70,7 +70,7 @@ def calibration_at(
     """Regress the event by the horizon on the log of the predicted cumulative hazard.
 
     Args:
-        event: (n,) bool, True where the event was seen, False where censored.
+        event: (n,) bool, True where the event was observed, False where censored.
         time: (n,), time of the event or of censoring.
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
         horizon: time to which survival is predicted, in the unit of `time`.
@@ -145,13 +145,13 @@ def calibration_groups(
     """Return mean predicted and observed survival by quantile group of the prediction.
 
     Args:
-        event: (n,) bool, True where the event was seen, False where censored.
+        event: (n,) bool, True where the event was observed, False where censored.
         time: (n,), time of the event or of censoring.
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
         horizon: time to which survival is predicted, in the unit of `time`.
-        groups: maximum of groups; equal predictions share a group.
+        groups: maximum number of groups; equal predictions share a group.
         level: coverage of the intervals.
-        censoring: distribution of the censoring time; if absent, that is alike for all patients.
+        censoring: distribution of the censoring time; if absent, the same for all patients.
 
     Returns:
         The g groups by rising prediction, g ≤ `groups`.
@@ -195,7 +195,7 @@ def observed_expected(
     """Return the observed over the mean predicted probability of an event by the horizon.
 
     Args:
-        event: (n,) bool, True where the event was seen, False where censored.
+        event: (n,) bool, True where the event was observed, False where censored.
         time: (n,), time of the event or of censoring.
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
         horizon: time to which survival is predicted, in the unit of `time`.
@@ -236,7 +236,7 @@ def calibration_intercept(event: Bools, expected: Array) -> Estimate:
     events. Above 0, predicted hazards are too low.
 
     Args:
-        event: (n,) whether the event was seen by the month that is judged.
+        event: (n,) whether the event was observed by the month that is judged.
         expected: (n,) predicted cumulative hazard at the end of each patient's follow-up, or at
             that month if it is earlier.
 
@@ -291,7 +291,7 @@ def d_calibration(event: Bools, survival_at_time: Reals, bins: int = 10) -> ChiS
     """Test whether the predicted survival at the patients' own times is uniform.
 
     Args:
-        event: (n,) bool, True where the event was seen, False where censored.
+        event: (n,) bool, True where the event was observed, False where censored.
         survival_at_time: (n,), predicted survival of each patient at the time of event or
             censoring. For a model that ends at a horizon, censor there first.
         bins: number of bins of equal width.

@@ -33,7 +33,7 @@ def harrell_c(event: Bools, time: Reals, risk: Reals) -> float:
     """Return Harrell's C: the share of comparable pairs whose earlier event had the higher risk.
 
     Args:
-        event: (n,) bool, True where the event was seen, False where censored.
+        event: (n,) bool, True where the event was observed, False where censored.
         time: (n,), time of the event or of censoring.
         risk: (n,), predicted risk, higher is worse.
 
@@ -69,7 +69,7 @@ def concordances(
     """Return Harrell's and Uno's concordance from one ranking; NaN where one is undefined.
 
     Args:
-        event: (n,) bool, True where the event was seen, False where censored.
+        event: (n,) bool, True where the event was observed, False where censored.
         time: (n,), time of the event or of censoring.
         risk: (n,), predicted risk, higher is worse.
         censoring: distribution of the censoring time, as for `inverse_censoring`.

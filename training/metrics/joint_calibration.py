@@ -19,7 +19,7 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.intervals import Z95, Estimate, Number
 from accomplice.training.estimators.newton import climb
 
-#: Fewest events for the test: ten for each of the two coefficients.
+#: Minimum number of events for the test: ten for each of the two coefficients.
 LEAST_EVENTS = 20
 
 
@@ -44,7 +44,7 @@ def joint_calibration(event: Bools, expected: Array, log_hz: Array) -> JointCali
     log-likelihood's gain over a = c = 0.
 
     Args:
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         expected: (n,) predicted cumulative hazard at the end of each patient's follow-up.
         log_hz: (n,) log of the predicted cumulative hazard at the horizon.
 

@@ -47,7 +47,7 @@ def net_benefit_contributions(
     """Return each patient's contribution to the net benefit of treating from each threshold on.
 
     Args:
-        event: (n,) bool, True where the event was seen, False where censored.
+        event: (n,) bool, True where the event was observed, False where censored.
         time: (n,), time of the event or of censoring.
         risk: (n,), predicted probability of an event by `at`.
         thresholds: (t,), probabilities p in [0, 1) from which on one would act.

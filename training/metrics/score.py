@@ -20,7 +20,7 @@ class Outcome:
     time: Array
     """(n,) months of follow-up."""
     event: Bools
-    """(n,) whether the event was seen."""
+    """(n,) whether the event was observed."""
     weights: Censoring
     """Distribution of the censoring time in the whole cohort, for inverse weights."""
     horizon: float

@@ -24,7 +24,7 @@ from accomplice.training.estimators.outcome import checked_finite, checked_outco
 from accomplice.training.estimators.proportional_hazards import natural_spline
 from accomplice.training.metrics.calibration import CLIP
 
-#: Fewest events by the horizon for a curve: ten for each coefficient of the spline.
+#: Minimum number of events by the horizon for a curve: ten for each coefficient of the spline.
 LEAST_EVENTS = 20
 #: Quantiles of the transformed predictions at which the spline has its knots.
 KNOTS = (0.1, 0.5, 0.9)
@@ -72,7 +72,7 @@ def smooth_calibration(event: Bools, expected: Reals, whole: Reals) -> SmoothCal
     percentile is that of curves whose parameters are off by the same draws.
 
     Args:
-        event: (n,) bool, whether the event was seen by the month.
+        event: (n,) bool, whether the event was observed by the month.
         expected: (n,) predicted cumulative hazard at the end of each patient's follow-up, or at the
             month if it is earlier.
         whole: (n,) predicted cumulative hazard at the month.

@@ -32,7 +32,7 @@ SKETCH = "sketch"
 SIGNATURE = f"{MANIFEST}.sig"
 #: Name of the file of tensors.
 WEIGHTS = "weights.safetensors"
-#: Name of each file of a bundle beside the manifest -> maximum of its bytes.
+#: Name of each file of a bundle beside the manifest -> maximum size in bytes.
 LARGEST = {
     "golden.json": 1 << 26,
     "metrics.json": 1 << 26,
@@ -42,7 +42,7 @@ LARGEST = {
     "study.json": 1 << 26,
     WEIGHTS: 1 << 32,
 }
-#: Maximum of bytes of the manifest, and of a signature.
+#: Maximum size in bytes of the manifest, and of a signature.
 SHORT = 1 << 14
 
 

@@ -32,7 +32,8 @@ from accomplice.training.estimators.imputation.gaussian import Gaussian
 from accomplice.training.estimators.logistic import Logistic, expit, fit_logistic, log_likelihood
 from accomplice.training.estimators.policy import LABELS_TO_TRAIN
 
-#: Maximum of folds, both to choose the penalty and calibrate, and to judge; each needs both labels.
+#: Maximum number of folds, both to choose the penalty and calibrate, and to judge; each needs both
+#: labels.
 FOLDS = 5
 #: Prior standard deviations of the log-odds that are tried. The penalty p / spread² gives p
 #: independent standardised columns together this standard deviation.
@@ -43,14 +44,14 @@ TYPICAL = 1.0
 FACTOR = 1.6
 #: Standard deviation of the calibration slope's normal prior around 1.
 SLOPE_SD = 0.15
-#: Maximum of features that are imputed jointly. If the study has more, its other features do not
-#: help to impute the inputs; if the inputs alone are more, gaps are filled with the mean.
+#: Maximum number of features that are imputed jointly. If the study has more, its other features do
+#: not help to impute the inputs; if the inputs alone are more, gaps are filled with the mean.
 JOINT = 60
-#: Maximum of groups of patients whose mean log-odds stand for the training cohort.
+#: Maximum number of groups of patients whose mean log-odds stand for the training cohort.
 GROUPS = 41
-#: Fewest patients of such a group, where there are as many.
+#: Minimum number of patients of such a group, where there are as many.
 GROUP_SIZE = 5
-#: Maximum of cached shifts, one for each local rate.
+#: Maximum number of cached shifts, one for each local rate.
 RATES = 16
 
 

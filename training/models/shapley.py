@@ -40,9 +40,10 @@ from accomplice.training.progress import Tick, silent
 Score = Callable[[Array, NDArray[np.str_] | None], Array]
 """Function from coded features (n, p) and centres (n,) to log-hazards (…, n)."""
 
-#: Default maximum of orders of a patient's features, each taken with its reverse.
+#: Default maximum number of orders of a patient's features, each taken with its reverse.
 PAIRS = 4
-#: Maximum of steps along all orders of a patient; it may reduce the pairs, but not below one.
+#: Maximum number of steps along all orders of a patient; it may reduce the pairs, but not below
+#: one.
 STEPS = 1000
 #: Seed of the orders.
 SEED = 20
@@ -90,7 +91,7 @@ def attribute(
         model: the model that predicts the risks.
         values: (n, p) coded features, the treatment among them; NaN is missing.
         centre: (n,) hospital; None where no hospital is known.
-        pairs: maximum of orders, each with its reverse; more give less sampling error.
+        pairs: maximum number of orders, each with its reverse; more give less sampling error.
         tick: progress callback.
     """
     typical = reference(model, centre, len(values))
@@ -154,7 +155,7 @@ def shapley(
         values: (n, p) coded features, NaN is missing.
         typical: (n, p) coded features of the patient that each is compared with.
         centre: (n,) hospital; None where no hospital is known.
-        pairs: maximum of orders, each with its reverse.
+        pairs: maximum number of orders, each with its reverse.
 
     Returns:
         Attributions (…, n, p), and the score (…, n) of ``typical`` to which they add up; the

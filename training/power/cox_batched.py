@@ -18,7 +18,7 @@ from accomplice.training.estimators.newton import Newton, maximise
 LOWEST = -500.0
 #: Newton decrement gᵀH⁻¹g below which the next step is the last.
 PROMISED = 1e-8
-#: Maximum of evaluations of each cohort's likelihood, those of halved steps included.
+#: Maximum number of evaluations of each cohort's likelihood, those of halved steps included.
 EVALUATIONS = 25
 
 
@@ -36,7 +36,7 @@ def fit_many(X: Array, event: Bools) -> CoxFits:
 
     Args:
         X: (m, p, n) design, each cohort's patients by falling time.
-        event: (m, n) whether the event was seen, in the same order.
+        event: (m, n) whether the event was observed, in the same order.
 
     Returns:
         The estimates; one without a finite maximum is left at its last step.
@@ -69,7 +69,7 @@ def _evaluate(X: Array, event: Bools, summed: Array, beta: Array) -> tuple[Array
 
     Args:
         X: (m, p, n) design by falling time.
-        event: (m, n) whether the event was seen, in the same order.
+        event: (m, n) whether the event was observed, in the same order.
         summed: (m, p) sum of the design over the events.
         beta: (m, p) coefficients at which to evaluate.
     """

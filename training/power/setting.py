@@ -123,7 +123,7 @@ def follow_up(time: Array, event: Bools) -> Array:
 
     Args:
         time: (n,) follow-up, in any unit.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
     """
     curve = censoring(time, event)
     probability = (np.arange(QUANTILES) + 0.5) / QUANTILES

@@ -42,9 +42,9 @@ HALF_MEAN = math.sqrt(2 / math.pi)
 POPULATION = 20_000
 #: Patients of all cohorts that are fitted together: as many as a processor's cache holds.
 ROWS = 50_000
-#: Maximum of patients of a simulated cohort.
+#: Maximum number of patients of a simulated cohort.
 LARGEST = 100_000
-#: Maximum of patients in the search for the size needed, unless its minimum is larger.
+#: Maximum number of patients in the search for the size needed, unless its minimum is larger.
 MOST = 20_000
 
 

@@ -28,7 +28,7 @@ from accomplice.training.reports.wording import RESEARCH_USE, STATED, SYNTHETIC
 
 #: Text of items that a run cannot fill in.
 PERSON = Markup("**To be completed by a person**")
-#: Maximum of rows in the card's tables of subgroups and of features.
+#: Maximum number of rows in the card's tables of subgroups and of features.
 MOST = 40
 
 

@@ -12,7 +12,7 @@ from accomplice.training.reports.page import Figure, Page, Section, Table, Tone,
 from accomplice.training.reports.wording import RESEARCH_USE, SYNTHETIC
 from accomplice.training.treatment.evidence import Evidence, sentences
 
-#: Least overlap (share of patients with a propensity between 0.1 and 0.9) without a caution.
+#: Minimum overlap (share of patients with a propensity between 0.1 and 0.9) without a caution.
 AMPLE = 0.8
 
 

@@ -30,7 +30,7 @@ from accomplice.training.models.predictions import MODEL
 #: few patients is wide and overlaps any range. Well-calibrated models of 240 patients have slopes
 #: from 0.9 to 1.5, and observed/expected within a tenth of 1.
 PLAUSIBLE = {"slope": (0.6, 1.67), "observed/expected": SOUND}
-#: Part of the cohorts in which a challenger as good as the champion should show no loss.
+#: Fraction of the cohorts in which a challenger as good as the champion should show no loss.
 EQUALS_PASS = 0.9
 #: Metric -> standard errors of the paired difference beyond which a loss is taken for one; of every
 #: other metric a loss must be certain (``Z95``), as of the Brier score, whose differences correlate

@@ -11,7 +11,8 @@ from accomplice.data.arrays import Array, Bools
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.kaplan_meier import Censoring
 
-#: Maximum of intervals of follow-up on which the chance not to be censored is taken as constant.
+#: Maximum number of intervals of follow-up on which the probability of no censoring is taken as
+#: constant.
 CELLS = 60
 
 
@@ -44,7 +45,7 @@ def arm_scores(
         treated: (n,) 1 or 0.
         propensity: (n,) probability of treatment, inside (0, 1).
         time: (n,) months of follow-up, above the start.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         weights: distribution of the censoring time of these patients.
         grid: the j bins of the curves.
         cumulative: (n, j + 1) cumulative hazards with the treatment, and without it.

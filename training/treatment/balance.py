@@ -20,7 +20,7 @@ from scipy.special import ndtr
 from accomplice.data.arrays import Array
 from accomplice.training.estimators.policy import BALANCED, SIGNIFICANT
 
-#: Maximum of features on record, those that differ most.
+#: Maximum number of features on record, those that differ most.
 MOST_SHOWN = 30
 
 

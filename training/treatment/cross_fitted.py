@@ -21,7 +21,7 @@ from accomplice.training.treatment.expected_events import COMMON_SD, missed_term
 from accomplice.training.treatment.propensity.fit import fit_propensity
 from accomplice.training.treatment.propensity.score import Propensity
 
-#: Maximum of columns in the joint distribution by which missing modifiers are imputed.
+#: Maximum number of columns in the joint distribution by which missing modifiers are imputed.
 MOST_JOINT = 40
 
 

@@ -31,7 +31,8 @@ class Rates(NamedTuple):
     error: float
     """Its standard error."""
     event: Array
-    """(m,) 1 where the event was seen after the landmark, up to the horizon of the grid; else 0."""
+    """(m,) 1 where the event was observed after the landmark, up to the horizon of the grid; else
+    0."""
     rate: Array
     """(m,) expected number of events of each patient under the treatment given."""
 

@@ -82,7 +82,7 @@ def early_events(
     Args:
         treated: (n,) 1, 0, or NaN for patients who are left out.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         landmark: month by which the treatment has begun in all who get it.
         stratum: (n,) stratum of each patient; negative for patients who are left out.
     """

@@ -23,7 +23,7 @@ from accomplice.training.estimators.intervals import Estimate
 
 #: Draws of random signs.
 DRAWS = 400
-#: Maximum of patients in these draws.
+#: Maximum number of patients in these draws.
 MOST_PATIENTS = 20_000
 
 

@@ -15,7 +15,7 @@ from accomplice.training.evaluation.scores import Evaluation
 from accomplice.training.metrics.calibration import calibration_groups
 from accomplice.training.reports.figures.style import BLUE, INK, ORANGE, RED, house_style
 
-#: Maximum of groups in a panel of the calibration plot.
+#: Maximum number of groups in a panel of the calibration plot.
 MOST_GROUPS = 8
 #: Name and colour of each third of the predicted risk.
 THIRDS = (("low", BLUE), ("middle", ORANGE), ("high", RED))
@@ -37,7 +37,7 @@ def calibration_figure(
         before: calibration of the model as trained, at each of two or more months.
         after: calibration of the updated model, each patient held out; None without an update.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         weights: distribution of the n patients' censoring time.
         subtitle: text below the title.
     """
@@ -86,7 +86,7 @@ def risk_figure(
         grid: time grid of the j bins.
         cumulative: (n, j + 1) the model's cumulative hazards.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         subtitle: text below the title.
     """
     with house_style():

@@ -170,7 +170,7 @@ def recalibrate(
         blind: (n, j + 1) the model's cumulative hazards, blind to the treatment.
         finish: function from blind cumulative hazards to those under the n patients' treatment.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         grid: time grid of the j bins.
         seed: seed of the divisions into folds.
         tick: progress callback.

@@ -17,12 +17,12 @@ from accomplice.data.arrays import Array, Bools, Ints
 
 #: Shrinkage of correlations towards 0, as a number of uncorrelated patients added.
 SHRINKAGE = 20.0
-#: Least eigenvalue of the correlation matrix: its entries are of different patients, so that it may
-#: have negative ones.
+#: Minimum eigenvalue of the correlation matrix: its entries are of different patients, so that it
+#: may have negative ones.
 LEAST = 0.05
 #: Variance, on a scale of about 1, below which a column is constant.
 TINY = 1e-12
-#: Maximum of patterns of missing values that are computed at once.
+#: Maximum number of patterns of missing values that are computed at once.
 AT_ONCE = 1024
 #: Numbers in a distribution's cache of regressions above which it is emptied before it grows.
 REMEMBERED = 2**20

@@ -47,7 +47,7 @@ def impute(Z: Array, time: Array, event: Bools, seed: int, imputations: int = IM
     Args:
         Z: (n, c) covariates, NaN where missing.
         time: (n,) follow-up in months.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         seed: seed of the draws.
         imputations: number m of imputed data sets.
 
@@ -101,7 +101,7 @@ def _filled(
         gaussian: joint distribution of the covariates.
         beta: (c,) coefficients of Cox's model.
         cumulative: (n,) baseline cumulative hazard at each patient's time.
-        event: (n,) whether the event was seen.
+        event: (n,) whether the event was observed.
         rng: source of the draws.
     """
     gone = np.isnan(Z)

@@ -100,7 +100,7 @@ class Batches:
 
     Args:
         n: number of patients.
-        size: maximum of patients in a batch.
+        size: maximum number of patients in a batch.
         steps: steps of an epoch if all patients fit into one batch.
         seed: seed of the shuffling.
     """

@@ -20,7 +20,7 @@ from accomplice.data.arrays import Singles
 
 #: Number of patients in a tile.
 TILE = 16
-#: Maximum of patients predicted at once, which bounds the memory.
+#: Maximum number of patients predicted at once, which bounds the memory.
 CHUNK = 512
 
 

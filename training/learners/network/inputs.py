@@ -16,7 +16,7 @@ from accomplice.data.preprocessing.preprocessor import Preprocessor
 
 #: Scale of an input whose feature has coefficient 0 in the linear model.
 FAINT = 0.05
-#: Maximum of inputs of one modality.
+#: Maximum number of inputs of one modality.
 MOST_INPUTS = 512
 
 

@@ -16,11 +16,11 @@ from accomplice.training.evaluation.record import PartialEffect, Review
 from accomplice.training.reports.figures.performance import known, shade, subtitle
 from accomplice.training.reports.figures.style import BLUE, COLOURS, INK, SOFT, heading, short
 
-#: Maximum of features in the figure of importance.
+#: Maximum number of features in the figure of importance.
 MOST_FEATURES = 20
-#: Maximum of panels of partial effects.
+#: Maximum number of panels of partial effects.
 MOST_EFFECTS = 6
-#: Maximum of panels in a row.
+#: Maximum number of panels in a row.
 ACROSS = 3
 #: Hatches of the modalities, beside their colours.
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")

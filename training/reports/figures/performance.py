@@ -33,7 +33,7 @@ from accomplice.training.reports.wording import ici_text
 
 T = TypeVar("T")
 
-#: Maximum of months that are drawn side by side; of more, evenly spaced ones are drawn.
+#: Maximum number of months that are drawn side by side; of more, evenly spaced ones are drawn.
 PANELS = 3
 
 

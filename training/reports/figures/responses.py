@@ -20,7 +20,7 @@ from accomplice.training.reports.figures.style import BLUE, GREEN, INK, ORANGE, 
 
 #: Patients of the rarer label for each group of the calibration plot, beyond two groups.
 GROUP_RARER = 8
-#: Maximum of groups of the calibration plot.
+#: Maximum number of groups of the calibration plot.
 GROUPS = 6
 
 

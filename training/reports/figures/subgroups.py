@@ -35,7 +35,7 @@ from accomplice.training.reports.figures.style import (
 
 #: Intervals are cut off this many median half-widths beyond the lowest and the highest value.
 FURTHEST = 3.0
-#: Maximum of subgroups, patterns or modalities in a figure.
+#: Maximum number of subgroups, patterns or modalities in a figure.
 MOST_ROWS = 40
 #: Right ends of the columns of counts, as shares of the left panel's width.
 COLUMNS = (0.8, 1.0)

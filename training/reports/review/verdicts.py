@@ -28,7 +28,7 @@ from accomplice.training.reports.page import Tone, Verdict
 
 #: Largest median spread between fits, in percentage points of survival, without a caution.
 NARROW = 20.0
-#: Maximum of names listed in a sentence.
+#: Maximum number of names listed in a sentence.
 MOST_NAMES = 4
 #: Estimate of a score that is not on record.
 UNKNOWN = Estimate(math.nan)

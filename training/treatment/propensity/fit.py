@@ -34,7 +34,7 @@ from accomplice.training.treatment.propensity.rare_regions import rare_regions
 from accomplice.training.treatment.propensity.score import Propensity, indicators, only_linear
 from accomplice.training.treatment.propensity.terms import Terms, candidates, chosen, judged
 
-#: Maximum of patients in a fit, which suffices for the few coefficients.
+#: Maximum number of patients in a fit, which suffices for the few coefficients.
 MOST_PATIENTS = 20_000
 #: Minimum of patients of a centre that has an indicator.
 CENTRE = 10

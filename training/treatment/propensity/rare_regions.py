@@ -25,7 +25,7 @@ from accomplice.training.estimators.policy import COMMON, RARE, SIGNIFICANT
 from accomplice.training.learners.trees import BINS, Cuts, Growth, grow
 from accomplice.training.treatment.propensity.regions import DEPTH, Regions
 
-#: Maximum of distinct values of a column whose values count as levels.
+#: Maximum number of distinct values of a column whose values count as levels.
 LEVELS = 12
 #: Minimum of patients in a leaf.
 FEWEST = 10

@@ -10,7 +10,7 @@ import numpy as np
 from accomplice.data.arrays import Array, Ints
 from accomplice.training.estimators.policy import COMMON, RARE
 
-#: Maximum of columns that bound a region, which is the depth of the tree that finds it.
+#: Maximum number of columns that bound a region, which is the depth of the tree that finds it.
 DEPTH = 3
 
 

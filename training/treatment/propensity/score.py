@@ -19,7 +19,7 @@ from accomplice.training.treatment.propensity.boosted import BoostedPropensity
 from accomplice.training.treatment.propensity.regions import Regions
 from accomplice.training.treatment.propensity.terms import Terms
 
-#: Least distance of a propensity from 0 and 1; nearer ones are clipped.
+#: Minimum distance of a propensity from 0 and 1; nearer ones are clipped.
 RAREST = 0.01
 
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Ints
 
-#: Maximum of terms that are added.
+#: Maximum number of terms that are added.
 MOST_TERMS = 12
-#: Maximum of columns of which pairs are multiplied.
+#: Maximum number of columns of which pairs are multiplied.
 MOST_PAIRED = 40
 #: Parts of the patients below a hinge's knot.
 HINGES = (0.25, 0.5, 0.75)
@@ -28,7 +28,7 @@ HINGES = (0.25, 0.5, 0.75)
 STEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 #: In place of a second column: the term is a hinge, or a step.
 HINGE, STEP = -1, -2
-#: Maximum of patients by whom terms are chosen.
+#: Maximum number of patients by whom terms are chosen.
 MOST_JUDGED = 4000
 
 
