@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-#: Minimum similarity of two words at which one may have been typed for the other: 2 m / n, with n
-#: the letters of both and m those that match (difflib's ratio). It takes `eval` for `evaluate`, but
-#: neither `run` for `tune` nor `gender` for `grade`.
+#: Minimum similarity of two words for one to be suggested for the other: 2 m / n, with n the number
+#: of letters of both and m the number that match (difflib's ratio). `evaluate` is suggested for
+#: `eval`, but neither `tune` for `run` nor `grade` for `gender`.
 NEAR = 0.65
 
 
@@ -49,7 +49,7 @@ def _typed(given: object) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name most like ``name``.
 
-    Letter case makes no difference. The text is empty if no name's likeness reaches :data:`NEAR`.
+    Letter case makes no difference. The text is empty if no name's similarity reaches :data:`NEAR`.
 
     Args:
         name: name that is not known.

@@ -1,4 +1,4 @@
-"""Time budgets: a deadline shared by parts of the work, and notes of the work it cut short."""
+"""Time budgets: a deadline shared by parts of the work, and notes on work that it cut short."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numbers import Real
 
 from accomplice.data.errors import InputError, expect
 
-#: Returns the seconds of a clock that only goes forward.
+#: Function that returns the seconds of a monotonic clock.
 Clock = Callable[[], float]
 
 
@@ -21,8 +21,8 @@ class Budget:
 
     Args:
         seconds: limit, from ``began`` on.
-        clock: clock that is read.
-        began: reading of the clock at which the budget begins; now if absent.
+        clock: monotonic clock.
+        began: time of the clock at which the budget begins; now if absent.
     """
 
     def __init__(
@@ -50,8 +50,7 @@ class Budget:
     def share(self, part: float = 1.0, keep: float = 0.0) -> Budget:
         """Return a budget of ``part`` · (seconds left − ``keep``), at least 0 seconds.
 
-        This budget goes on meanwhile: seconds that the share does not use remain in it. Both have
-        one list of cuts.
+        Seconds that the share does not use remain in this budget. Both have the same list of cuts.
 
         Args:
             part: share of the seconds, 0 to 1.
@@ -68,7 +67,7 @@ class Budget:
     def cut(self, what: str, done: int, planned: str) -> None:
         """Note that work was cut short.
 
-        Of repeated notes on the same work the least ``done`` and the last ``planned`` are kept.
+        Of several notes on the same work, the smallest ``done`` and the last ``planned`` are kept.
 
         Args:
             what: name of the work, such as ``network``.
@@ -85,7 +84,7 @@ class Budget:
 
 
 class Pace:
-    """Pace of a series of steps: the time of the last one predicts that of the next.
+    """Pace of a series of steps: the next step is expected to take as long as the last.
 
     Args:
         budget: budget of the work.

@@ -78,14 +78,14 @@ class FollowUp:
     horizon: float
     """Months to which the endpoint is modelled."""
     needed: SampleSize | None
-    """Least sample size to develop a model of the features by `parameters_of`; None without
-    events."""
+    """Minimum sample size to develop a model with as many parameters as `parameters_of` counts;
+    None without events."""
     shrinkage: float
     """Expected shrinkage of such a model's effects in this cohort; NaN without events."""
 
     @property
     def enough(self) -> bool:
-        """Whether the patients are as many as needed, or no number can be named."""
+        """Whether there are as many patients as needed, or the number needed is not known."""
         return self.needed is None or self.n >= self.needed.patients
 
 
@@ -126,7 +126,7 @@ def check_study(path: Path, further: Callable[[Cohort], tuple[str, ...]] = lambd
 
     Args:
         path: the study file.
-        further: gives more warnings on the patients of a survival endpoint.
+        further: function that returns more warnings on the patients of a survival endpoint.
 
     Raises:
         InputError: the study file or its table is wrong.
@@ -228,7 +228,7 @@ def render(report: Report, console: Console) -> None:
 
 
 def _count(n: int) -> str:
-    """Write a number of patients; 1 to 4 as ``< 5``."""
+    """Return a number of patients as text; 1 to 4 as ``< 5``."""
     return f"< {FEW}" if 0 < n < FEW else str(n)
 
 
@@ -250,7 +250,7 @@ def _summary(name: str, modality: str, feature: Feature, codes: Array) -> Featur
 
 
 def _sample_size(cohort: Cohort) -> tuple[SampleSize | None, float]:
-    """Return the least sample size for the features, and the shrinkage expected of this cohort."""
+    """Return the minimum sample size for the features, and the expected shrinkage."""
     if not (cohort.event & (cohort.time <= cohort.horizon)).any():
         return None, math.nan
     population = Population.of(cohort)
@@ -261,7 +261,7 @@ def _sample_size(cohort: Cohort) -> tuple[SampleSize | None, float]:
 
 
 def _on_size(each: FollowUp) -> str:
-    """Write the least sample size by Riley's criteria, and how far this cohort is from it."""
+    """Return a line on the minimum sample size by Riley's criteria, compared with this cohort's."""
     if each.needed is None:
         return ""
     needed = each.needed

@@ -1,4 +1,4 @@
-"""Normal scores of expression: Φ⁻¹ of its rank among the quantiles of a group of patients.
+"""Normal scores of gene expression: Φ⁻¹ of its rank among the quantiles of a group of patients.
 
 Letters in shapes: k preprocessors, n patients, p features, e expression features, q quantiles.
 """
@@ -26,8 +26,8 @@ SCORES = np.array([NormalDist().inv_cdf(p) for p in REFERENCE])
 #: Maximum number of patients whose values are compared with every quantile; for more, a binary
 #: search is faster.
 FEW = 16
-#: Maximum number of scores computed at once, but those of one feature in any case; the features of
-#: a wide assay are split into parts.
+#: Maximum number of scores computed at once, unless one feature has more; the features of a wide
+#: assay are divided into parts.
 AT_ONCE = 2**19
 
 
@@ -41,7 +41,7 @@ def assay_scores(table: Array, expression: Bools) -> Scores:
     found = {}
     for j in np.flatnonzero(expression).tolist():
         quantiles = table[:, j]
-        # A value that many patients share (zeros of an assay) gets the middle of their scores.
+        # A value of several quantiles (zeros of an assay) gets the mean of their extreme scores.
         distinct, first = np.unique(quantiles, return_index=True)
         last = len(quantiles) - 1 - np.unique(quantiles[::-1], return_index=True)[1]
         found[j] = distinct, (SCORES[first] + SCORES[last]) / 2

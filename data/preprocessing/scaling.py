@@ -1,7 +1,7 @@
-"""Put features on comparable scales: logarithms, scores against an assay, quantiles, bins.
+"""Transform features to comparable scales: logarithms, normal scores, quantiles and bins.
 
-The functions are pure; ``preprocessing.preprocessor`` keeps the state fitted with them. Patients
-are transformed in blocks.
+The functions are pure; ``preprocessing.preprocessor`` has the fitted state. Patients are
+transformed in blocks.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from accomplice.data.preprocessing.expression_ranks import REFERENCE, Ranks
 
 F = TypeVar("F", bound=np.floating)
 
-#: Minimum number of patients of a centre with a known value of an expression feature, from which on
-#: the centre has quantiles of its own.
+#: Minimum number of a centre's patients with a known value of an expression feature for the centre
+#: to have its own quantiles of it.
 CENTRE_SIZE = 50
 #: Patients transformed at once, so that intermediate arrays stay in the cache.
 BLOCK = 1024
@@ -50,7 +50,7 @@ def by_block(n: int, make: Callable[[slice], Array]) -> Array:
 
 
 def total(n: int, make: Callable[[slice], Array]) -> Array:
-    """Return the sum over n patients of rows made in blocks, bit for bit as one sum of all.
+    """Return the sum over n patients of rows made in blocks, bitwise equal to the sum at once.
 
     Args:
         n: number of patients.
@@ -59,7 +59,7 @@ def total(n: int, make: Callable[[slice], Array]) -> Array:
     first, *others = _blocks(n)
     part = make(first)
     if part[:1].size == 1:
-        # NumPy sums a single column pairwise; only of several does it add row after row.
+        # NumPy sums a single column pairwise, but several columns row by row.
         return np.asarray(make(slice(0, n)).sum(axis=0))
     total = part.sum(axis=0)
     for rows in others:
@@ -137,7 +137,7 @@ def log_offsets(values: Array, eligible: Bools) -> Array:
         positive = column[column > 0]
         if len(np.unique(positive)) < 5:
             continue
-        # A power of ten below the smallest value: half of it would give that patient's value away.
+        # A power of ten, since half of the smallest value would disclose that patient's value.
         zeros = len(positive) < np.count_nonzero(~np.isnan(column))
         shift = float(10.0 ** np.floor(np.log10(positive.min()))) if zeros else 0.0
         if abs(_skew(np.log(column + shift))) < abs(skew):
@@ -228,7 +228,7 @@ class Unstandardised:
             ranks = self.ranks[name]
             for start in range(0, len(rows), BLOCK):
                 some = rows[start : start + BLOCK]
-                # All patients as a slice: that is faster than by their rows.
+                # A slice of all patients is faster than an index by rows.
                 place = slice(None) if len(some) == len(values) else some[:, None]
                 scaled[:, place, ranks.features] = ranks.score(values[place, ranks.features])
         return scaled

@@ -9,11 +9,11 @@ from accomplice.serving.api.errors import ERRORS
 #: Headers of a request or an answer: name and value of each.
 Headers = tuple[tuple[bytes, bytes], ...]
 
-#: Header of a refusal that may leave a part of the body unread.
+#: Header of a refusal before the whole body was read.
 CLOSE = ((b"connection", b"close"),)
-#: Seconds until a client that was refused for lack of room may ask again.
+#: Seconds after which a client may repeat a request that was refused because of too much load.
 RETRY_AFTER = 1
-#: Header that tells so.
+#: Header with these seconds.
 RETRY = ((b"retry-after", str(RETRY_AFTER).encode()),)
 
 #: Code of a refusal -> its HTTP status and message.

@@ -94,7 +94,7 @@ class Follower:
     Args:
         handover: the shared folder.
         load: function that serves a version, or raises and changes nothing.
-        report: callback for each version that :meth:`look` has loaded (with None), and for each
+        report: callback for each version that :meth:`refresh` has loaded (with None), and for each
             that could not be loaded (with the error).
     """
 
@@ -122,7 +122,7 @@ class Follower:
                 return
         raise InputError(f"{self._handover.folder}: names no bundle that can be served")
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Load the wanted version, if it has changed and is not the one that is served."""
         wanted = self._handover.wanted
         if wanted is None or wanted == self._seen:
@@ -132,7 +132,7 @@ class Follower:
             self._report(wanted, None)
 
     def start(self) -> None:
-        """Start the thread, which looks every ``PAUSE`` seconds."""
+        """Start the thread, which checks for another version every ``PAUSE`` seconds."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -154,4 +154,4 @@ class Follower:
 
     def _run(self) -> None:
         while not self._over.wait(PAUSE):
-            self.look()
+            self.refresh()

@@ -116,7 +116,8 @@ def package(
         bundle = replace(bundle, signature=sign(bundle.files[MANIFEST], key))
     if key is not None or not (path / BENTO).is_file():
         home.mkdir(parents=True, exist_ok=True)
-        # Packed aside: the store never holds a part of a Bento, also where two pack it at once.
+        # In a temporary folder, so that the store never has an incomplete Bento, even if two
+        # processes pack the same one.
         with TemporaryDirectory(prefix=".package-", dir=home) as aside:
             stage, part = Path(aside, "stage"), Path(aside, "archive")
             for source in sources:
@@ -161,12 +162,14 @@ def package(
 
 
 def put_folder(made: Path, path: Path, *, replaced: bool) -> None:
-    """Move a complete folder to its place in one step; one that another process put there is kept.
+    """Move a complete folder to a path in one step.
+
+    If another process creates the path at the same time, its folder is kept.
 
     Args:
         made: the folder, on the same file system.
-        path: its place.
-        replaced: whether a folder that is there now is moved beside ``made`` first.
+        path: path that the folder gets.
+        replaced: whether a folder that exists at the path is first moved next to ``made``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
@@ -180,7 +183,7 @@ def put_folder(made: Path, path: Path, *, replaced: bool) -> None:
 
 
 def _write_archive(bento: Path, archive: Path) -> None:
-    """Write a Bento as BentoML exports one, without the names of this machine's users."""
+    """Write a Bento's archive as BentoML exports it, without user names of this machine."""
 
     def nobody(info: tarfile.TarInfo) -> tarfile.TarInfo:
         info.uid = info.gid = 0

@@ -76,8 +76,8 @@ class Supply(Protocol):
             InputError: there is no such bundle, or it was changed.
         """
 
-    def look(self) -> None:
-        """Hand over another bundle, if there is one; never raises."""
+    def refresh(self) -> None:
+        """Hand over another bundle, if there is one; never raise."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def _wait(process: subprocess.Popen[bytes], supply: Supply | None) -> int:
         try:
             return process.wait(supply.every)
         except subprocess.TimeoutExpired:
-            supply.look()
+            supply.refresh()
     return process.wait()
 
 

@@ -1,4 +1,4 @@
-"""Worker of a server: uvicorn on the application that BentoML makes of the service."""
+"""Worker of a server: uvicorn with the application that BentoML makes from the service."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from accomplice.serving.api.errors import logger
 #: Seconds that requests under way have when the worker is asked to end; then their connections are
 #: cut, whatever their clients do.
 DRAIN = 20.0
-#: The same when the supervisor has ended, after which nothing else would end the worker.
+#: The same after the supervisor has ended, when nothing else would end the worker.
 ORPHANED = 1.0
-#: Seconds that a client has to agree on a key; asyncio gives it 60.
+#: Maximum time in seconds of a TLS handshake; asyncio's default is 60.
 HANDSHAKE = 10.0
 
 
@@ -48,14 +48,14 @@ def _end_with(supervisor: int) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, that tells its supervisor of its state and ends in time."""
+    """uvicorn's server, which reports its state to the supervisor and ends within ``DRAIN``."""
 
     def __init__(self, config: uvicorn.Config, channel: int) -> None:
         super().__init__(config)
         self._channel = channel
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, then listen, and say so."""
+        """Start the application, then listen, and report that to the supervisor."""
         if self.config.is_ssl:
             loop: Any = asyncio.get_running_loop()
             # uvicorn has no setting of it.
@@ -68,7 +68,7 @@ class _Server(uvicorn.Server):
             logger.info("answering at http%s://%s:%d", "s" * self.config.is_ssl, name, port)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the socket, let requests under way end, and cut off those that do not."""
+        """Close the socket, let running requests end, and abort those that take too long."""
         os.close(self._channel)
         asyncio.get_running_loop().call_later(DRAIN, self._cut_off)
         await super().shutdown(sockets)
@@ -78,7 +78,7 @@ class _Server(uvicorn.Server):
             connection.transport.abort()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end, by SIGTERM; Ctrl-C also reaches the supervisor, which ends its workers."""
+        """Shut down at SIGTERM; ignore Ctrl-C, after which the supervisor ends its workers."""
         if sig == signal.SIGTERM and not self.started:
             os._exit(0)
         if sig == signal.SIGTERM:

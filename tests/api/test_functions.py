@@ -271,11 +271,11 @@ class TestEvaluate:
         found = accomplice.evaluate(made.bundle, other, bootstraps=30)
         assert not list(tmp_path.iterdir())
         assert _uno_c(found).value > 0.5
-        assert found.repaired is None
+        assert found.update is None
         loaded = accomplice.load_cohort(other)
         again = accomplice.evaluate(made.path, loaded, bootstraps=30, recalibrate=True)
         assert _uno_c(again) == _uno_c(found)
-        assert again.repaired is not None
+        assert again.update is not None
 
     def test_refuses_the_training_cohort_and_unknown_endpoints(self, made, study_path, other):
         with pytest.raises(InputError, match="trained on this very cohort"):

@@ -1,8 +1,9 @@
 """Supply a server with the bundle of a registered model, and with later versions.
 
 The supply runs in the process that started the server, which may import MLflow; the worker must
-not. Where an alias is followed, each new version's bundle is copied to this machine, checked, and
-handed over to the worker by ``deployment.handover``. On any failure the server keeps its bundle.
+not. For a model named by an alias, the bundle of each new version is copied to this machine,
+checked, and handed over to the worker by ``deployment.handover``. After any failure the server
+keeps the bundle that it has.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from accomplice.serving.deployment.handover import HANDOVER_VARIABLE, Handover, 
 from accomplice.serving.deployment.signatures import check_signature
 from accomplice.training.models.manifest import MANIFEST, Content, digest_of
 
-#: Address of a model by an alias, the only address whose model can change.
+#: Address of a model by an alias; only the model of such an address can change.
 ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
 #: Default seconds between two checks of the registry.
 EVERY = 10.0
-#: MLflow's limits for a tracking server that does not answer; by default a look takes minutes.
+#: MLflow's limits for a tracking server that does not answer; with its defaults a check would take
+#: minutes.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
@@ -46,7 +48,7 @@ class Registered:
     """
 
     every: float | None = None
-    """None: there are no looks for another version."""
+    """None: the server does not check for another version."""
 
     def __init__(self, model: str, folder: Path, trust: Path | None = None) -> None:
         _check_store(model)
@@ -72,12 +74,12 @@ class Registered:
             str(found.path.resolve()), found.digest, source.run_id, source.version
         )
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Do nothing: the model does not change."""
 
 
 class Champion:
-    """Supply of the versions that an alias names over time.
+    """Supply of the versions of a model that an alias refers to over time.
 
     Args:
         model: ``models:/NAME@ALIAS``.
@@ -117,7 +119,7 @@ class Champion:
         return {HANDOVER_VARIABLE: str(self._handover.folder)}
 
     def begin(self) -> None:
-        """Fetch the version that the alias names now and hand it over.
+        """Fetch the version that the alias refers to now, and hand it over.
 
         Raises:
             InputError: the store cannot be opened, the alias names no version, or the version's
@@ -131,8 +133,8 @@ class Champion:
             raise InputError(f"{self.model}: no such model: the alias names none")
         self._want(self._fetch(found))
 
-    def look(self) -> None:
-        """Hand over the version that the alias names now, if it is another one.
+    def refresh(self) -> None:
+        """Hand over the version that the alias refers to now, if it is another one.
 
         Failures to read the registry and to fetch the bundle are reported, not raised.
         """
@@ -162,7 +164,7 @@ class Champion:
         self._say(f"version {found.version} of {self._name} is {self._alias} now: handed over")
 
     def _find(self) -> Version | None:
-        """Return the version that the alias names, without its bundle; None if it names none."""
+        """Return the alias's version, without its bundle; None if there is no such version."""
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
@@ -206,7 +208,7 @@ class Champion:
             self._handover.wanted = self._wanted = version
 
     def _clear(self) -> None:
-        """Remove earlier bundles, once the worker answers with the wanted one."""
+        """Remove earlier bundles, once the worker serves the wanted one."""
         if self._wanted is None or self._handover.served != self._wanted:
             return
         for place in self._bundles.iterdir():
@@ -233,7 +235,7 @@ def _check_store(model: str) -> None:
 
 
 def _check_signature(bundle: Content, trust: Path | None, name: str) -> None:
-    """Refuse a bundle that no trusted key has signed, if signatures are asked for.
+    """Refuse a bundle that no trusted key has signed, if ``trust`` is given.
 
     Raises:
         InputError: as :func:`signatures.check_signature`.

@@ -8,9 +8,11 @@ from accomplice.data.arrays import Array
 
 
 def holm(p: Array) -> Array:
-    """Return p values (k,) adjusted for their number by Holm's method; NaN does not count.
+    """Return p values (k,) adjusted for their number by Holm's method; NaN is ignored.
 
-    The chance that any adjusted p value of a true hypothesis is below a level is at most the level.
+    The probability that the adjusted p value of any true null hypothesis is below a level is at
+    most the level (Holm, "A simple sequentially rejective multiple test procedure", Scand J Stat
+    1979).
 
     Example:
         >>> holm(np.array([0.01, np.nan, 0.04, 0.03]))

@@ -1,4 +1,4 @@
-"""Calibration at a few months: slope, level, smooth curve, and groups."""
+"""Calibration at a few months: slope, observed/expected, intercept, smooth curve and groups."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from accomplice.training.metrics.smooth_calibration import (
     smooth_calibration,
 )
 
-#: Months at which calibration is judged, where the follow-up allows it.
+#: Months at which calibration is judged, if follow-up is long enough.
 USUAL = (12.0, 36.0, 60.0)
 #: Maximum number of groups in the calibration plot.
 MOST_GROUPS = 10
-#: Change of intercept and slope below which their fit ends.
+#: Change of intercept and slope below which their fit has converged.
 SHORT = 1e-9
 
 
@@ -45,8 +45,8 @@ def judged_months(followed: BootstrappedOutcome) -> tuple[float, ...]:
     """Return the months at which calibration is judged.
 
     They are the months of `USUAL` up to the horizon with at least `EVENTS_TO_JUDGE` events by then
-    and as many patients followed beyond. If those are fewer than two, they are one, two and three
-    thirds of the horizon, rounded down to three digits.
+    and as many patients followed beyond. If there are fewer than two such months, they are one, two
+    and three thirds of the horizon, rounded down to three digits.
     """
     time, event = followed.time, followed.event
     usual = tuple(
@@ -74,22 +74,23 @@ def survival_at(
     return np.asarray(survival(grid.at(cumulative, at))[:, 0])
 
 
-def evened(cumulative: Array, group: Ints) -> Array:
-    """Return cumulative hazards (n, j + 1) of groups on one level, that of all patients.
+def recentred(cumulative: Array, group: Ints) -> Array:
+    """Return cumulative hazards (n, j + 1) scaled so that all groups have the same mean log-hazard.
 
-    The served ensemble has one level; that of a fold's models is lower where its held-out patients
-    had worse outcomes, by chance, which would make a slope of out-of-fold predictions too low. All
-    hazards of a group are multiplied by one factor, so that its mean log-hazard is the mean of all.
+    The models of a fold predict lower hazards where its held-out patients had, by chance, worse
+    outcomes, which would make the slope of out-of-fold predictions too low; the served ensemble has
+    no such differences. Each group's hazards are multiplied by one factor, so that its mean
+    log-hazard is that of all patients.
 
     Args:
         cumulative: (n, j + 1) cumulative hazards at the grid's edges.
         group: (n,) label of each patient, from 0; see ``models.predictions``.
     """
-    return np.asarray(cumulative * to_one_level(cumulative, group)[:, None])
+    return np.asarray(cumulative * recentring_factors(cumulative, group)[:, None])
 
 
-def to_one_level(cumulative: Array, group: Ints) -> Array:
-    """Return the factor (n,) of each patient's hazards in :func:`evened`."""
+def recentring_factors(cumulative: Array, group: Ints) -> Array:
+    """Return the factor (n,) of each patient's hazards in :func:`recentred`."""
     if not group.any():
         return np.ones(len(group))
     risk = log_risk(cumulative)
@@ -103,7 +104,7 @@ class Calibrated:
 
     month: float
     slope: Estimate
-    """1 if calibrated; below 1 predictions are too extreme, above 1 too much alike."""
+    """Calibration slope: below 1, predictions are too extreme; above 1, too similar."""
     observed_expected: Estimate
     """Observed over predicted event probability; above 1, predictions are too low."""
     survival: Array = field(default_factory=lambda: np.empty(0))
@@ -121,14 +122,15 @@ def calibrated(
     months: Sequence[float],
     share: Array | None = None,
 ) -> tuple[Calibrated, ...]:
-    """Judge the calibration of cumulative hazards at each month.
+    """Return the calibration of cumulative hazards at each month.
 
     Args:
         followed: outcomes of n patients, and bootstrap draws.
         grid: the j bins of the curves.
         cumulative: (n, j + 1) cumulative hazards at the grid's edges.
         months: months at which calibration is judged; the horizon in place of later ones.
-        share: (n,) weight of each patient in the slope; None: equal weights.
+        share: (n,) weight of each patient in the slope, by which those of censoring are multiplied;
+            None: 1 for all.
     """
     found = []
     for month in months:
@@ -154,7 +156,7 @@ def _by_month(
 def calibration(
     followed: BootstrappedOutcome, grid: TimeGrid, cumulative: Array, months: Sequence[float]
 ) -> tuple[CalibrationAt, ...]:
-    """Judge calibration at each month, also by group of prediction; arguments as `calibrated`."""
+    """Return calibration at each month, also in groups by prediction; arguments as `calibrated`."""
     found = []
     for each in calibrated(followed, grid, cumulative, months):
         at = min(each.month, followed.horizon)
@@ -180,7 +182,7 @@ def calibrated_jointly(
 ) -> JointCalibration | None:
     """Test calibration over the follow-up to the horizon; None where it cannot be tested.
 
-    Arguments are those of `calibrated`.
+    Arguments are those of :func:`calibrated`.
     """
     event = followed.event & (followed.time <= followed.horizon)
     return joint_calibration(event, *expected_events(followed, grid, cumulative))
@@ -201,15 +203,15 @@ def expected_events(
 def slopes(
     followed: BootstrappedOutcome, alive: Array, month: float, share: Array | None = None
 ) -> Array:
-    """Return the calibration slope of `metrics.calibration.calibration_at` (1 + d,).
+    """Return the calibration slope (1 + d,) as :func:`metrics.calibration.calibration_at`.
 
-    It is that of all patients, then of each of d draws; NaN where it is undefined.
+    The first is that of all patients, the others are those of d draws; NaN where undefined.
 
     Args:
         followed: outcomes of n patients, and bootstrap draws.
         alive: (n,) predicted survival at the month.
         month: month by which the event is predicted; the horizon in place of a later one.
-        share: (n,) weight of each patient beside that of censoring; None: equal weights.
+        share: (n,) weight of each patient, by which that of censoring is multiplied; None: 1.
     """
     at, draws = min(month, followed.horizon), followed.draws
     case = followed.event & (followed.time <= at)

@@ -24,7 +24,7 @@ from accomplice.training.estimators.intervals import Estimate, plain
 from accomplice.training.estimators.kaplan_meier import judged_horizon
 from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
-from accomplice.training.evaluation.calibration import Calibrated, calibrated, evened
+from accomplice.training.evaluation.calibration import Calibrated, calibrated, recentred
 from accomplice.training.evaluation.scores import Figures, estimates, score_estimates
 from accomplice.training.evaluation.training_variance import WIDEST, Allowance, Contributions
 from accomplice.training.metrics.score import ModelOutput
@@ -136,7 +136,7 @@ def compare(
     sides = [
         Side(
             score_estimates(drawn, part),
-            *calibrated(fewer, made.grid, evened(made.served, made.group)[chosen], months),
+            *calibrated(fewer, made.grid, recentred(made.served, made.group)[chosen], months),
         )
         for (made, chosen), drawn, part in zip(sources, figures, parts, strict=True)
     ]

@@ -24,10 +24,10 @@ from accomplice.training.evaluation.bootstrap import FEW, BootstrappedOutcome
 from accomplice.training.evaluation.calibration import (
     calibrated_jointly,
     calibration,
-    evened,
     expected_events,
     judged_months,
     middle_month,
+    recentred,
     survival_at,
 )
 from accomplice.training.evaluation.centres import across_centres
@@ -92,7 +92,7 @@ def review(
     )
     notes += [on_censoring(evaluation), *_notes(predicted, followed)]
     cohort, group, grid = predicted.cohort, predicted.group, predicted.grid
-    curve, level = predicted.curves[MODEL], evened(predicted.served, group)
+    curve, level = predicted.curves[MODEL], recentred(predicted.served, group)
     risk = within(log_risk(curve), group)
     curves = {MODEL: curve, **predicted.baselines}
     strongest = strongest_baseline(evaluation)

@@ -25,7 +25,7 @@ from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
 from accomplice.training.estimators.intervals import Estimate, or_nan, plain
 from accomplice.training.estimators.kaplan_meier import Censoring, censoring, judged_horizon
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
-from accomplice.training.evaluation.calibration import to_one_level
+from accomplice.training.evaluation.calibration import recentring_factors
 from accomplice.training.evaluation.record import PROTOCOL
 from accomplice.training.evaluation.training_variance import Allowance, Contributions
 from accomplice.training.metrics.brier import brier_times
@@ -192,7 +192,7 @@ def judge(
 
     Scores and gains are of predictions without the treatment, since the baselines have none;
     calibration is that of the predictions as served, all folds on one level
-    (:func:`calibration.evened`).
+    (:func:`calibration.recentred`).
 
     Concordance is computed from risks less the mean risk of the patient's fold: the level of a
     fold's model is lower where its held-out patients had worse outcomes, which would bias a pooled
@@ -256,7 +256,7 @@ def judge(
     }
     worth = gains(figures[SERVED], figures[MODEL], deciding()) if knows else {}
     middle = horizon / 2
-    level = to_one_level(served, fold)
+    level = recentring_factors(served, fold)
     at_middle = survival(level * grid.at(served, np.array([middle]))[:, 0])
     at_time = survival(level * grid.at_own(served, time))
 

@@ -1,4 +1,4 @@
-"""Training of a fit's network: its data, its sizes and the run of Lightning. Needs torch."""
+"""Training of the networks of a fit: data, sizes and Lightning's run. Needs torch."""
 
 from __future__ import annotations
 

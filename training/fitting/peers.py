@@ -1,8 +1,8 @@
 """Peers: two learners of scikit-survival, fitted on a run's folds and compared with its model.
 
-They serve the evaluation only and are not kept in a bundle: scikit-survival is under the GPL, an
-optional extra, and imported in functions of this module alone. Their settings are fixed to values
-that do well on cohorts of some hundred patients; nothing is tuned, so that they take seconds. The
+They are fitted for the evaluation only and are not part of a bundle: scikit-survival is under the
+GPL, an optional extra, and imported in functions of this module alone. Their settings are fixed to
+values that suit cohorts of some hundred patients; nothing is tuned, so that they take seconds. The
 forest is Ishwaran et al., "Random survival forests", Ann Appl Stat 2008; the boosted trees are
 Friedman, "Greedy function approximation: a gradient boosting machine", Ann Stat 2001, with Cox's
 partial likelihood as the loss and a random half of the patients for each tree.
@@ -29,23 +29,23 @@ from accomplice.training.models.predictions import BOOSTED, FOREST, PEERS
 EXTRA = "peers"
 #: Maximum number of patients; with more, the peers would take minutes.
 MOST_PATIENTS = 2000
-#: Fraction of the remaining time that the peers may take.
+#: Fraction of the remaining time budget that the peers may take.
 TIME = 0.3
 
 
 def peers(
     prepared: Prepared, config: Config, budget: Budget = UNLIMITED
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """Fit the peers on the training folds and predict all patients by each fold's.
+    """Fit the peers on each fold's training patients, and predict all patients with each fit.
 
     Args:
         prepared: patients, folds and the preprocessing that makes the peers' linear columns.
         config: run configuration; ``evaluation.peers`` switches the peers on.
-        budget: time budget; a peer that exceeds its part of it is left out.
+        budget: time budget; a peer that exceeds its share of it is left out.
 
     Returns:
-        Peer -> cumulative hazards (k, n, j + 1) at the common grid's edges, by the peer of each
-        repeat and fold, and notes that say which peers are missing and why.
+        Peer -> cumulative hazards (k, n, j + 1) at the common grid's edges, predicted by the fit of
+        each repeat and fold; and notes on missing peers, with the reason.
     """
     if not config.evaluation.peers:
         return {}, ()
@@ -71,7 +71,7 @@ def _learners(seed: int) -> dict[str, Callable[[], Any]]:
     """Return peer -> function that makes its unfitted estimator."""
     ensemble = import_module("sksurv.ensemble")
     return {
-        # A third of the columns at each split: of many columns, few are prognostic.
+        # A third of the columns at each split, since few of many columns are prognostic.
         FOREST: lambda: ensemble.RandomSurvivalForest(
             n_estimators=100, min_samples_leaf=15, max_features=1 / 3, random_state=seed
         ),
@@ -87,10 +87,10 @@ def _learners(seed: int) -> dict[str, Callable[[], Any]]:
 
 
 def out_of_fold(curves: Array, prepared: Prepared) -> Array:
-    """Return the cumulative hazards (n, j + 1) by the folds that a patient was held out of.
+    """Return out-of-fold cumulative hazards (n, j + 1), averaged over repeats.
 
     Args:
-        curves: (k, n, j + 1) cumulative hazards by the peer of each repeat and fold.
+        curves: (k, n, j + 1) cumulative hazards predicted by the fit of each repeat and fold.
         prepared: the folds.
     """
     repeats, n = prepared.fold.shape
@@ -99,7 +99,7 @@ def out_of_fold(curves: Array, prepared: Prepared) -> Array:
 
 
 def _by_fold(learner: Callable[[], Any], prepared: Prepared, budget: Budget) -> Array | None:
-    """Return cumulative hazards (k, n, j + 1) by each fold; None if the time does not suffice."""
+    """Return cumulative hazards (k, n, j + 1) by the fit of each fold; None if time runs out."""
     outcomes = import_module("sksurv.util").Surv
     time, event = prepared.cohort.outcome
     found = np.empty((len(prepared.models), len(time), len(prepared.grid.edges)))
@@ -122,7 +122,7 @@ def _by_fold(learner: Callable[[], Any], prepared: Prepared, budget: Budget) -> 
 def at_edges(steps: Array, months: Array, edges: Array, n: int) -> Array:
     """Return the cumulative hazard (r, j + 1) at a grid's edges from step functions of survival.
 
-    A tree's survival can fall to 0, which is an infinite hazard: it is bounded below by 0.5 / n.
+    A tree's survival can be 0, which is an infinite hazard; it is bounded below by 0.5 / n.
 
     Args:
         steps: (r, m) survival of r patients from each of the months on.

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from accomplice.data.arrays import Array, Ints
 from accomplice.training.learners.tree_lookup import WORD, LeafLookup, Splits
 
-Worth = Callable[[Array, Array], Array]
-"""Function from the sums of a node's two statistics (s,) to its worth (s,), elementwise.
+NodeScore = Callable[[Array, Array], Array]
+"""Function from the sums of a node's two statistics (s,) to its score (s,), elementwise.
 
-The gain of a split is the worth of both children less that of the node.
+The gain of a split is the sum of the children's scores less the node's.
 """
 
 #: Maximum number of bins of a column.
@@ -194,11 +194,11 @@ class Growth:
     depth: int
     """Maximum depth of a tree."""
     fewest: int
-    """Minimum of entries on each side of a split."""
+    """Minimum number of entries on each side of a split."""
     tried: int
     """Number of candidate columns drawn at random for each node, or all if there are fewer."""
-    worth: Worth
-    """Function by which splits are compared."""
+    score: NodeScore
+    """Score of a node, by which splits are compared."""
 
 
 def grow(
@@ -245,7 +245,7 @@ def grow(
         )
         split = gain > 1e-12
         column = tried[np.arange(len(at)), column]
-        # A node without gain may have drawn constant columns: it draws again at the next level.
+        # A node without gain may have drawn constant columns: it is tried again at the next level.
         again = ~split & (growth.tried < p)
         splits, total = int(split.sum()), len(feature)
         feature[at] = np.where(split, column, -1)
@@ -306,9 +306,9 @@ def _best(
     allowed = np.nonzero((number >= growth.fewest) & (rest >= growth.fewest))
     first, second = first[allowed], second[allowed]
     others = [s[allowed[0]] for s in whole]
-    worth, gain = growth.worth, np.full(number.shape, -np.inf)
-    parted = worth(first, second) + worth(others[0] - first, others[1] - second)
-    gain[allowed] = parted - worth(whole[0], whole[1])[allowed[0]]
+    score, gain = growth.score, np.full(number.shape, -np.inf)
+    parted = score(first, second) + score(others[0] - first, others[1] - second)
+    gain[allowed] = parted - score(whole[0], whole[1])[allowed[0]]
     by_node = gain.reshape(nodes, -1)
     best = by_node.argmax(axis=1)
     return by_node[np.arange(nodes), best], best // (BINS - 1), best % (BINS - 1)

@@ -53,12 +53,12 @@ def log_validation(
         "endpoint": cohort.endpoint,
         "seed": config.seed,
         "bootstraps": config.evaluation.bootstraps,
-        "recalibrate": validation.repaired is not None,
+        "recalibrate": validation.update is not None,
     }
     tags = {"model_digest": digest, "model_study": study}
     title, folder = f"evaluate on {cohort.study.name}", None
     with runs.run(store, cohort, "evaluate", title, experiment=study) as run_id:
-        if validation.repaired is not None:
+        if validation.update is not None:
             bundle = updated_bundle(validation, digest, config, run_id)
             folder = (out_model or store.bundles / default_name(bundle)).absolute()
             bundle.save(folder, force=True)

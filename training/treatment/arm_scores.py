@@ -30,16 +30,16 @@ def arm_scores(
     """Return doubly robust scores (m, 2, n) of survival with and without treatment.
 
     With S the predicted survival in an arm from the start on, Λ its cumulative hazard, e the
-    probability of the arm and G that not to be censored, the score at month t of a patient followed
-    to y is
+    probability of the arm and G that of no censoring, the score at month t of a patient followed to
+    y is
 
         S(t) − 1(in the arm) / e · S(t) ([event by t] / (S(y) G(y−)) − ∫ dΛ(u) / (S(u) G(u))),
 
-    with the integral from the start to the earlier of y and t: the inverse weights of treatment and
-    censoring, each augmented by the prediction (Bai, Tsiatis, Lu and Song, Lifetime Data Anal 2017;
-    Westling, Luedtke, Gilbert and Carone, "Inference for treatment-specific survival curves using
-    machine learning", JASA 2024). Its mean is consistent if either the predictions are right, or
-    both the propensities and the weights.
+    with the integral from the start to the earlier of y and t. This is the augmented inverse
+    probability weighted estimate, for treatment and censoring (Bai, Tsiatis, Lu and Song, Lifetime
+    Data Anal 2017; Westling, Luedtke, Gilbert and Carone, "Inference for treatment-specific
+    survival curves using machine learning", JASA 2024). Its mean is consistent if either the
+    predictions are correct, or both the propensities and the censoring distribution.
 
     Args:
         treated: (n,) 1 or 0.
@@ -60,7 +60,7 @@ def arm_scores(
     of_event = _inverse(weights.before(own), case)
     begun = [grid.at(curve, np.array([start]))[:, 0] for curve in cumulative]
     arms = ((treated == 1) / propensity, (treated == 0) / (1 - propensity))
-    # 1 / S at the end of follow-up so far, and the integral up to there.
+    # For each arm and patient, 1 / S and the integral at the end of the intervals so far.
     grown, gathered = np.ones((2, len(time))), np.zeros((2, len(time)))
     scores = np.empty((len(months), 2, len(time)))
     for begin, end in pairwise(edges):

@@ -32,7 +32,7 @@ class CrossFitted:
     effect: Effect
     patients: PatientEffect
     """Effect on the n patients, each from a fit without the patient's fold. The curves and
-    propensities that it was fitted to are out of fold too, but by models that saw this fold."""
+    propensities used in that fit are out of fold too, but from models trained on this fold."""
     cohort: Cohort
     preprocessors: Sequence[Preprocessor]
     """Preprocessor of each fold, fitted to the other folds."""
@@ -42,11 +42,11 @@ class CrossFitted:
     """(n, j + 1) out-of-fold cumulative hazard of learners blind to the treatment."""
     grid: TimeGrid
     terms: Array
-    """(n, q) what the curves leave out; see :func:`expected_events.missed_terms`."""
+    """(n, q) values of the terms by :func:`expected_events.missed_terms`."""
 
     @cached_property
     def rows(self) -> Bools:
-        """(n,) whether the patient was compared."""
+        """(n,) whether the patient is in the comparison of the arms."""
         return compared(self.cohort)
 
     @cached_property
@@ -64,7 +64,7 @@ def cross_fit(
     config: EffectConfig,
     seed: int,
 ) -> CrossFitted | str:
-    """Fit the effect to all patients, and to all folds but one for out-of-fold predictions.
+    """Fit the effect to all patients and, for out-of-fold predictions, without each fold.
 
     Args:
         cohort: n patients.
@@ -128,13 +128,13 @@ def fit_effect(
         cohort: n patients, enough of them in each arm (:func:`too_few`).
         cumulative: (n, j + 1) out-of-fold cumulative hazard of learners blind to the treatment.
         grid: time grid of the j bins.
-        chance: (n,) propensity, out of fold too.
+        chance: (n,) out-of-fold propensity.
         config: the priors.
         preprocessor: fitted to the n patients without their treatment.
         propensity: propensity score fitted to the n patients, for new ones.
 
     Returns:
-        The effect, and what the curves leave out (n, q); see :func:`expected_events.missed_terms`.
+        The effect, and the values (n, q) of the terms by :func:`expected_events.missed_terms`.
     """
     _, treated = treatment_and_status(cohort)
     blind = cohort.prognostic()
@@ -155,10 +155,10 @@ def fit_effect(
 
 
 def _possible_confounders(preprocessor: Preprocessor) -> Ints:
-    """Return the columns of the linear design that may have decided on the treatment.
+    """Return the columns of the linear design on which the treatment may depend.
 
-    Wide modalities, such as an expression panel, are left out unless all are wide: hundreds of
-    genes do not decide on treatment, and the propensity would fit their noise.
+    Wide modalities, such as an expression panel, are left out unless all are wide: the choice of
+    treatment does not depend on hundreds of genes, and the propensity would fit their noise.
     """
     blocks = preprocessor.blocks
     columns = preprocessor.linear_columns()
@@ -169,7 +169,14 @@ def _possible_confounders(preprocessor: Preprocessor) -> Ints:
 def _columns(
     cohort: Cohort, preprocessor: Preprocessor, singles: Array, config: EffectConfig
 ) -> tuple[Ints, Ints, Array]:
-    """Return the joint columns, which of them are modifiers, and the modifiers' prior spreads."""
+    """Return the columns imputed jointly, which are modifiers, and the modifiers' prior SDs.
+
+    Args:
+        cohort: n patients.
+        preprocessor: fitted to them without their treatment.
+        singles: (n, s) columns of single features.
+        config: the priors.
+    """
     of = [column.features[0] for column in preprocessor.linear_columns()[: singles.shape[1]]]
     # Missing values are the mean, which is 0.
     filled = np.nan_to_num(singles)

@@ -1,8 +1,8 @@
-"""Events after the landmark against those expected: the likelihood behind the treatment's effect.
+"""The Poisson likelihood of events after the landmark, from which the treatment's effect is fitted.
 
-With H a patient's expected events by a curve blind to the treatment, their number is Poisson with
-mean H exp(design · θ + nuisances). The nuisances are a level, a slope of the prognosis, and the
-terms (``treatment.propensity.terms``) that the curve has left out.
+With H a patient's expected number of events by curves predicted without the treatment, the number
+of events is Poisson with mean H exp(design · θ + nuisances). The nuisances are an intercept, a
+slope of the prognosis, and nonlinear terms (``treatment.propensity.terms``) that the curves miss.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from accomplice.training.estimators.newton import climb
 from accomplice.training.treatment.compared import compared, treatment_and_status
 from accomplice.training.treatment.propensity.terms import Terms, candidates, chosen, judged
 
-#: Prior standard deviation of the level, of the slope of the prognosis and of a term.
+#: Prior standard deviation of the intercept, of the slope of the prognosis and of a term.
 NUISANCE_SD = 0.3
-#: Prior standard deviation of the log-hazard ratio common to all: nearly flat.
+#: Prior standard deviation of the common log-hazard ratio: nearly flat.
 COMMON_SD = 10.0
 
 
 class Rates(NamedTuple):
-    """A hazard ratio common to m patients, and the events that it makes expected."""
+    """The common hazard ratio of m patients, and each patient's observed and expected events."""
 
     log_hr: float
+    """Log-hazard ratio of the treatment."""
     error: float
-    """Its standard error."""
+    """Standard error of ``log_hr``."""
     event: Array
-    """(m,) 1 where the event was observed after the landmark, up to the horizon of the grid; else
-    0."""
+    """(m,) 1 where the event was observed after the landmark, up to the grid's horizon; else 0."""
     rate: Array
     """(m,) expected number of events of each patient under the treatment given."""
 
@@ -45,15 +45,15 @@ def fitted_rates(
     rows: Bools,
     terms: Array,
 ) -> Rates:
-    """Fit one hazard ratio to the m patients of ``rows`` (n,); see ``treatment.effect``.
+    """Fit one hazard ratio to m patients; see ``treatment.effect``.
 
     Args:
         cohort: n patients.
         cumulative: (n, j + 1) out-of-fold cumulative hazard of learners blind to the treatment.
         grid: time grid of the j bins.
         propensity: (n,) propensity, out of fold.
-        rows: (n,) patients who are used.
-        terms: (n, q) what the curves leave out; see :func:`missed_terms`.
+        rows: (n,) whether the patient is used.
+        terms: (n, q) values of further terms; see :func:`missed_terms`.
     """
     _, treated = treatment_and_status(cohort)
     event, offset, nuisance = _outcome(cohort, cumulative, grid, rows)
@@ -72,7 +72,7 @@ def missed_terms(
     X: Array,
     of_treatment: Terms,
 ) -> Terms:
-    """Return the terms that decide on the treatment, and those that the curves leave out.
+    """Return the terms that predict the treatment, and those that predict what the curves miss.
 
     The latter are chosen by the residuals of a fit with one hazard ratio; see
     ``treatment.propensity.terms``.
@@ -83,7 +83,7 @@ def missed_terms(
         grid: time grid of the j bins.
         propensity: (n,) propensity, out of fold.
         X: (n, c) columns of which terms are made.
-        of_treatment: terms of these columns that decide on the treatment.
+        of_treatment: terms of these columns that predict the treatment.
     """
     _, treated = treatment_and_status(cohort)
     rows = compared(cohort)
@@ -96,7 +96,7 @@ def missed_terms(
 
 
 def _precision(sd: Array, columns: int) -> Array:
-    """Return prior precisions of the effect's coefficients and, up to ``columns``, nuisances."""
+    """Return the prior precisions (columns,): of the effect's coefficients, then of nuisances."""
     return np.append(sd, np.full(columns - len(sd), NUISANCE_SD)) ** -2.0
 
 
@@ -127,16 +127,16 @@ def posterior(
     sd: Array,
     terms: Array,
 ) -> tuple[Array, Array]:
-    """Return posterior mean and covariance of an effect's coefficients (k,).
+    """Return the posterior mean (k,) and covariance (k, k) of an effect's coefficients.
 
     Args:
         cohort: n patients.
         cumulative: (n, j + 1) out-of-fold cumulative hazard of learners blind to the treatment.
         grid: time grid of the j bins.
-        rows: (n,) the m patients who are used.
+        rows: (n,) whether the patient is one of the m who are used.
         design: (m, k) design of the effect, times treatment less propensity.
         sd: (k,) prior standard deviations.
-        terms: (n, q) what the curves leave out; see :func:`missed_terms`.
+        terms: (n, q) values of further terms; see :func:`missed_terms`.
     """
     event, offset, nuisance = _outcome(cohort, cumulative, grid, rows)
     full = np.column_stack([design, nuisance, terms[rows]])
@@ -146,11 +146,11 @@ def posterior(
 
 
 def _poisson(X: Array, event: Array, offset: Array, precision: Array) -> tuple[Array, Array]:
-    """Return theta and its information in a penalised Poisson fit, rates exp(offset + X theta)."""
+    """Return theta and its information matrix in a penalised fit of rates exp(offset + X theta)."""
 
     def log_likelihood(theta: Array) -> float:
         log_rate = offset + X @ theta
-        # A step too far must be seen as one, not as an overflow.
+        # Bounded, so that a step too long gives a low likelihood, not an overflow.
         rate = np.exp(np.minimum(log_rate, 100.0))
         return float(event @ log_rate - rate.sum() - precision @ theta**2 / 2)
 

@@ -1,11 +1,12 @@
 """The hazard ratio of a treatment where confounders are missing, by multiple imputation.
 
-Curves and propensity of a patient with gaps are those of all patients with the same known values.
-Among them the missing values decide on treatment and outcome too, and so still confound the effect.
-They are imputed from all that is known, treatment and outcome included; in each imputed data set
-the propensity and the expected events of patients with gaps move with the imputed values; and the
-hazard ratios are pooled by Rubin's rules. The imputation serves this estimate alone: no prediction
-is made from it, and without gaps nothing changes.
+Curves and propensity of a patient with missing values are those of all patients with the same known
+values. Among these, treatment and outcome depend on the missing values too, which still confound
+the effect. Therefore missing values are imputed from all known ones, treatment and outcome
+included; in each imputed data set the propensity and the expected events of patients with missing
+values are adjusted for the imputed ones; and the hazard ratios are pooled by Rubin's rules. The
+imputation is used for this estimate alone: no prediction is made from it, and without missing
+values nothing changes.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from accomplice.training.treatment.propensity.score import RAREST
 
 #: Ridge on the change of a propensity's log-odds with an imputed value: a normal prior of SD 0.6.
 RIDGE = 3.0
-#: Prior standard deviation of the change with a confounder of all patients, as a part of that of
-#: the change with an imputed value: curves and propensity know most of it.
+#: Prior standard deviation of a confounder's coefficient in all patients, as a fraction of that of
+#: an imputed value: curves and propensity already depend on the confounder.
 KNOWN = 0.3
 
 
 @dataclass(frozen=True)
 class MissingConfounders:
-    """Imputed values of the confounders that patients lack."""
+    """Imputed values of missing confounders."""
 
     names: tuple[str, ...]
     """Features of which a value is missing."""
@@ -43,7 +44,7 @@ class MissingConfounders:
     known: Array
     """(n, c) all confounders, standardised; 0 where missing."""
     lacking: Ints
-    """(w,) positions of those with missing values."""
+    """(w,) positions of the confounders with missing values."""
     drawn: Array
     """(m, n, w) imputed values in each imputed data set; 0 where the value is known."""
 
@@ -88,10 +89,11 @@ class MissingConfounders:
     ) -> HazardRatio:
         """Return the treatment's hazard ratio in the patients ``rows`` (n,).
 
-        The log-odds of the propensity change by a linear function of the imputed values and, in
-        patients with gaps, of the log-odds, and by a smaller one of all confounders, on which gaps
-        of others have told too; the log of the expected events likewise. These functions are
-        fitted to each imputed data set, the former without the patient's fold.
+        In each imputed data set, a linear function of the imputed values and, in patients with
+        missing values, of the log-odds is added to the propensity's log-odds; so is one of all
+        confounders, with smaller coefficients, since missing values of other patients affected the
+        models. The same is done for the log of the expected events. The functions of the propensity
+        are fitted without the patient's fold.
 
         Args:
             crossed: the effect that the values were imputed for.

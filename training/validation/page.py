@@ -71,7 +71,7 @@ def make_page(validation: Validation, provenance: Mapping[str, object]) -> Page:
 def sections(validation: Validation) -> tuple[Section, ...]:
     """Return the sections of a validation, the main answers first."""
     made = [discrimination(validation), calibration(validation)]
-    if validation.repaired is not None:
+    if validation.update is not None:
         made.append(update(validation))
     made.append(overlap(validation))
     if validation.responses or validation.unjudged:
@@ -85,8 +85,8 @@ def lead(validation: Validation) -> str:
         of_discrimination(validation).text,
         of_calibration(validation.calibration, validation.review.joint_calibration).text,
     ]
-    if validation.repaired is not None:
-        sentences.append(of_update(validation.repaired).text)
+    if validation.update is not None:
+        sentences.append(of_update(validation.update).text)
     return " ".join(sentences)
 
 
@@ -162,7 +162,7 @@ def _expected(validation: Validation) -> str:
 def calibration(validation: Validation) -> Section:
     """Return the section on calibration."""
     time, event = validation.external.predicted.outcome
-    after = None if validation.repaired is None else validation.repaired.calibration
+    after = None if validation.update is None else validation.update.calibration
     weights = validation.evaluation.censoring.weights
     drawing = calibration_figure(
         validation.calibration, after, time, event, weights, _subtitle(validation)
@@ -188,9 +188,9 @@ def calibration(validation: Validation) -> Section:
 
 def update(validation: Validation) -> Section:
     """Return the section on the update."""
-    if validation.repaired is None:
+    if validation.update is None:
         return Section("Does an update mend them?", Verdict("absent", "None was asked for."))
-    made, judged = validation.repaired.recalibration, validation.repaired.served
+    made, judged = validation.update.recalibration, validation.update.served
     fitted = made.update
     folds = sum(made.chosen.values())
     gains = [
@@ -224,9 +224,9 @@ def update(validation: Validation) -> Section:
     )
     return Section(
         "Does an update for this centre mend them?",
-        of_update(validation.repaired),
+        of_update(validation.update),
         sentences,
-        (_table("Updated, each patient held out", validation.repaired.calibration), error, choice),
+        (_table("Updated, each patient held out", validation.update.calibration), error, choice),
     )
 
 

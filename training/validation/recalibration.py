@@ -30,7 +30,7 @@ from accomplice.data.errors import InputError
 from accomplice.training.estimators.hazard import TimeGrid, log_risk
 from accomplice.training.estimators.newton import climb
 from accomplice.training.estimators.policy import EVENTS_TO_UPDATE
-from accomplice.training.evaluation.calibration import evened
+from accomplice.training.evaluation.calibration import recentred
 from accomplice.training.learners.stack import Stack
 from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.progress import Tick, silent
@@ -121,7 +121,7 @@ class Recalibration:
         most information. A fold weighs by 1 / variance of its log-hazards, so that the slope is the
         mean of the folds' slopes.
         """
-        level = evened(self.held_out, self.fold)
+        level = recentred(self.held_out, self.fold)
         risk = log_risk(level)
         size = np.bincount(self.fold)
         mean = np.bincount(self.fold, risk) / size

@@ -34,10 +34,10 @@ def updated_bundle(validation: Validation, digest: str, config: Config, run_id: 
     Raises:
         ValueError: the validation has no update.
     """
-    if validation.repaired is None:
+    if validation.update is None:
         raise ValueError("nothing was updated")
-    external, cohort, repaired = validation.external, validation.cohort, validation.repaired
-    made, name = repaired.recalibration, external.model.endpoint
+    external, cohort, checked = validation.external, validation.cohort, validation.update
+    made, name = checked.recalibration, external.model.endpoint
     curves = external.finish(made.update.apply(external.predicted.curves[MODEL]))
     model = replace(
         external.model,
@@ -72,14 +72,14 @@ def updated_bundle(validation: Validation, digest: str, config: Config, run_id: 
         "synthetic": validation.synthetic,
         "updates": history,
     }
-    judged = external_json(repaired.evaluation) | {
+    judged = external_json(checked.evaluation) | {
         "protocol": "updated for another cohort; each patient held out of the update",
-        "verdict": of_update(repaired).text,
+        "verdict": of_update(checked).text,
     }
-    predicted = after_update(external.predicted, repaired.recalibration)
+    predicted = after_update(external.predicted, checked.recalibration)
     watched = bundle.metrics["review"]["sentinels"]
     sentinels = (*map(Finding.model_validate, watched), validation.overlap)
-    reviewed = review(predicted, repaired.evaluation, model.ensemble, config)
+    reviewed = review(predicted, checked.evaluation, model.ensemble, config)
     reviewed = reviewed.model_copy(update={"sentinels": sentinels})
     judged["review"] = reviewed.model_dump(mode="json")
     metrics = {k: v for k, v in bundle.metrics.items() if k not in ("review", "treatment")}

@@ -1,7 +1,8 @@
 """External validation of a model on another cohort.
 
-Discrimination and calibration are judged separately: ranks can be right where probabilities are
-not, and only probabilities can be updated without new training (Debray et al., "A new framework to
+Discrimination and calibration are judged separately: patients can be ranked well although the
+probabilities are wrong, and only these can be updated without new training (Debray et al., "A new
+framework to
 enhance the interpretation of external validation studies of clinical prediction models", J Clin
 Epidemiol 2015).
 """
@@ -41,7 +42,7 @@ from accomplice.training.validation.external import External, judge_labels, pred
 from accomplice.training.validation.recalibration import Recalibration, recalibrate
 
 #: Fractions of the judged horizon at which calibration is estimated; figures at the middle one are
-#: named in texts and logged.
+#: logged.
 MARKS = (0.25, 0.5, 0.75)
 #: Name of the model as trained, in the comparison with its update.
 BEFORE = "before the update"
@@ -62,23 +63,25 @@ class Trained:
     slope: float
     """Calibration slope at ``slope_month``."""
     slope_month: float
+    """Month of ``slope``."""
     horizon: float
     """Judged horizon in months."""
     expected: ExpectedConcordance = field(default_factory=ExpectedConcordance)
-    """Concordance that the model expected of the training patients; undefined in older bundles, and
-    for endpoints beyond the first."""
+    """Model-based concordance of the training patients; undefined in older bundles and for
+    endpoints other than the first."""
 
 
 @dataclass(frozen=True, eq=False)
-class Repaired:
-    """The updated model, judged on held-out patients."""
+class CheckedUpdate:
+    """An update of the model, and its evaluation on held-out patients."""
 
     recalibration: Recalibration
+    """The update and its held-out predictions."""
     evaluation: Evaluation
-    """Evaluation of the held-out predictions without the treatment, as baselines are judged."""
+    """Evaluation of held-out predictions without the treatment, which the baselines lack too."""
     served: Evaluation
-    """Evaluation of the same under the patients' treatment; its gains over ``BEFORE`` are those
-    over the model as trained, under the treatment too."""
+    """Evaluation of held-out predictions under the patients' treatment; its gains over ``BEFORE``
+    are over the model as trained, under the treatment too."""
     calibration: tuple[Calibrated, ...]
     """Calibration of the held-out predictions at ``MARKS`` of the judged horizon."""
     joint: JointCalibration | None
@@ -100,8 +103,8 @@ class Validation:
     """Binary endpoint -> the evaluation of its predictions."""
     unjudged: dict[str, str]
     """Other binary endpoint of the model -> the reason why it is not judged."""
-    repaired: Repaired | None
-    """The updated model; None if no update was asked for."""
+    update: CheckedUpdate | None
+    """The update of the model; None if no update was requested."""
     overlap: Finding
     """Finding on patients of the training cohort among those judged."""
     review: Review
@@ -127,9 +130,9 @@ class Validation:
 
     @property
     def change_beyond_case_mix(self) -> Estimate:
-        """Observed less expected C in this cohort, minus the same in training if it is on record.
+        """Observed less model-based C in this cohort, minus the same in training if recorded.
 
-        Below 0, patients are ranked less well than their case mix lets expect.
+        Below 0, patients are ranked less well than their case mix explains.
         """
         here, trained = self.review.expected_concordance.excess, self.trained.expected.excess
         return difference(here, trained) if trained.known else here
@@ -146,14 +149,14 @@ def validate(
     update: bool = False,
     tick: Tick = silent,
 ) -> Validation:
-    """Judge a model's predictions for another cohort and, if asked to, an update of the model.
+    """Evaluate a model's predictions in another cohort and, if requested, an update of the model.
 
     Args:
         bundle: the model, trained on other patients.
         endpoint: survival endpoint of the bundle.
-        cohort: other patients, with the outcome to judge by.
+        cohort: other patients, with their outcomes.
         config: settings, of which seed and bootstraps are used.
-        named: feature of the model -> feature of the cohort, where the user names the match.
+        named: feature of the model -> feature of the cohort, for matches that the user gives.
         sketch: sketch of the training patients, as :func:`cohort_overlap.sketch` returns it; None
             if it is not known.
         update: whether the model is updated for this cohort, and the update checked on held-out
@@ -186,7 +189,7 @@ def validate(
     )
     calibration = calibrated(followed, grid, predicted.served, months)
     tick("evaluation", 2, 2)
-    repaired = None
+    checked = None
     if update:
         blind = predicted.curves[MODEL]
         made = recalibrate(blind, external.finish, time, event, grid, config.seed, tick)
@@ -198,7 +201,7 @@ def validate(
         level, share = made.within_folds
         at_months = calibrated(followed, grid, level, months, share)
         joint = calibrated_jointly(followed, grid, level)
-        repaired = Repaired(made, again, served, at_months, joint)
+        checked = CheckedUpdate(made, again, served, at_months, joint)
     responses, unjudged = judge_labels(external, cohort, config)
     return Validation(
         external=external,
@@ -207,14 +210,14 @@ def validate(
         calibration=calibration,
         responses=responses,
         unjudged=unjudged,
-        repaired=repaired,
+        update=checked,
         overlap=shared(sketch, cohort),
         review=review(predicted, evaluation, external.model.ensemble, config, tick),
     )
 
 
 def after_update(predicted: Predictions, made: Recalibration) -> Predictions:
-    """Return the held-out predictions of an update, with the model as trained among baselines."""
+    """Return an update's held-out predictions; the model as trained is one of their baselines."""
     return replace(
         predicted,
         curves={MODEL: made.blind},
@@ -224,7 +227,7 @@ def after_update(predicted: Predictions, made: Recalibration) -> Predictions:
 
 
 def trained_figures(bundle: Bundle, endpoint: str) -> Trained:
-    """Return a training run's figures on one endpoint from the bundle's metrics."""
+    """Return the figures of one endpoint in the training run, from the bundle's metrics."""
     found: Mapping[str, Any] = bundle.metrics
     found = found.get("further", {}).get(endpoint, found)
     scores = found.get("models", {}).get(MODEL, {})
@@ -260,7 +263,7 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 
 
 def known_by_modality(validation: Validation) -> dict[str, tuple[int, int, float]]:
-    """Return modality -> number of features found, of all, and share of patients with any value."""
+    """Return modality -> number of features found, number of all, share of patients with values."""
     study, matching = validation.external.bundle.study, validation.external.matching
     seen = ~np.isnan(matching.values)
     have = np.array([match.source is not None for match in matching.matches])
@@ -282,13 +285,13 @@ def headline(validation: Validation) -> dict[str, float]:
         "calibration_slope": validation.calibration[middle].slope,
         "observed_expected": validation.calibration[middle].observed_expected,
     }
-    if validation.repaired is not None:
-        after = validation.repaired.calibration[middle]
+    if validation.update is not None:
+        after = validation.update.calibration[middle]
         estimates |= {
             "recalibrated_slope": after.slope,
             "recalibrated_observed_expected": after.observed_expected,
-            "recalibrated_ibs": validation.repaired.served.scores[MODEL].ibs,
-            "recalibrated_ibs_gain": validation.repaired.served.gains[BEFORE]["ibs"],
+            "recalibrated_ibs": validation.update.served.scores[MODEL].ibs,
+            "recalibrated_ibs_gain": validation.update.served.gains[BEFORE]["ibs"],
         }
     for name, response in validation.responses.items():
         estimates |= {f"{name}_auroc": response.estimates["auroc"]}

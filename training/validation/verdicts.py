@@ -16,7 +16,7 @@ from accomplice.training.reports.page import Verdict
 from accomplice.training.reports.review.verdicts import departures, is_shown
 from accomplice.training.validation.validation import (
     BEFORE,
-    Repaired,
+    CheckedUpdate,
     Validation,
     external_json,
     known_by_modality,
@@ -98,15 +98,15 @@ def of_calibration(
     return Verdict("no", f"{text} are too few to exclude one{at}.")
 
 
-def of_update(repaired: Repaired) -> Verdict:
+def of_update(checked: CheckedUpdate) -> Verdict:
     """Return the verdict on an update, by held-out patients.
 
     The tone is ``no`` if nothing is updated, ``yes`` if calibration then holds and the upper end of
     the gain in the integrated Brier score is above 0, and else ``caution``.
     """
-    update = repaired.recalibration.update
-    after = of_calibration(repaired.calibration, repaired.joint, "Calibration of held-out patients")
-    gain = repaired.served.gains[BEFORE]["ibs"]
+    update = checked.recalibration.update
+    after = of_calibration(checked.calibration, checked.joint, "Calibration of held-out patients")
+    gain = checked.served.gains[BEFORE]["ibs"]
     change = f"the integrated Brier score falls by {gain}"
     if update.form == "nothing":
         text = "No update predicts held-out patients better than none: the model stays as it is."
@@ -145,8 +145,8 @@ def verdicts(validation: Validation) -> dict[str, Verdict]:
         "discrimination": of_discrimination(validation),
         "calibration": of_calibration(validation.calibration, validation.review.joint_calibration),
     }
-    if validation.repaired is not None:
-        found["update"] = of_update(validation.repaired)
+    if validation.update is not None:
+        found["update"] = of_update(validation.update)
     return found | {"features": of_matching(validation)}
 
 
@@ -171,7 +171,7 @@ def to_json(validation: Validation) -> dict[str, Any]:
     Estimates are left as they are, for `intervals.plain` to convert.
     """
     external, matching = validation.external, validation.external.matching
-    repaired = validation.repaired
+    checked = validation.update
     return {
         "model": validation.trained.study,
         "study": validation.cohort.study.name,
@@ -197,13 +197,13 @@ def to_json(validation: Validation) -> dict[str, Any]:
         **external_json(validation.evaluation),
         "calibration_at": [_calibrated(each) for each in validation.calibration],
         "recalibration": None
-        if repaired is None
+        if checked is None
         else {
-            **repaired.recalibration.update.to_json(),
-            "held_out_log_likelihood_gain": repaired.recalibration.gains,
-            "chosen_in_folds": repaired.recalibration.chosen,
-            "held_out": external_json(repaired.evaluation),
-            "calibration_at": [_calibrated(each) for each in repaired.calibration],
+            **checked.recalibration.update.to_json(),
+            "held_out_log_likelihood_gain": checked.recalibration.gains,
+            "chosen_in_folds": checked.recalibration.chosen,
+            "held_out": external_json(checked.evaluation),
+            "calibration_at": [_calibrated(each) for each in checked.calibration],
         },
         "responses": validation.responses,
         "not_judged": validation.unjudged,

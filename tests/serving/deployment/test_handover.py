@@ -44,11 +44,11 @@ def handover(tmp_path: Path) -> Handover:
 def test_a_move_is_made_once_and_put_on_record(handover: Handover) -> None:
     worker = Worker(handover)
     worker.follower.begin()
-    worker.follower.look()
+    worker.follower.refresh()
     assert (worker.loaded, worker.told, handover.served) == ([A], [], A)
     handover.wanted = B
-    worker.follower.look()
-    worker.follower.look()
+    worker.follower.refresh()
+    worker.follower.refresh()
     assert (worker.loaded, worker.told, handover.served) == ([A, B], [("b", "")], B)
 
 
@@ -59,14 +59,14 @@ def test_a_refused_version_leaves_all_as_it_was_and_is_not_tried_again(
     worker.follower.begin()
     handover.wanted = B
     for _ in range(3):
-        worker.follower.look()
+        worker.follower.refresh()
     assert (worker.loaded, worker.told, handover.served) == ([A], [("b", "golden rows")], A)
     # Back to what is served: nothing to do.
     handover.wanted = A
-    worker.follower.look()
+    worker.follower.refresh()
     assert worker.loaded == [A]
     handover.wanted = C
-    worker.follower.look()
+    worker.follower.refresh()
     assert worker.loaded == [A, C]
 
 
@@ -74,10 +74,10 @@ def test_a_version_that_could_not_be_fetched_is_refused_until_it_can(handover: H
     worker = Worker(handover)
     worker.follower.begin()
     handover.wanted = Version(None, "bbb", "run", "b")
-    worker.follower.look()
+    worker.follower.refresh()
     assert worker.told == [("b", "it could not be fetched")]
     handover.wanted = B
-    worker.follower.look()
+    worker.follower.refresh()
     assert worker.loaded == [A, B]
 
 
@@ -91,7 +91,7 @@ def test_a_new_worker_begins_with_what_is_wanted_or_was_served(handover: Handove
     restarted = Worker(handover, C)
     restarted.follower.begin()
     assert (restarted.loaded, restarted.told) == ([B], [("c", "golden rows")])
-    restarted.follower.look()
+    restarted.follower.refresh()
     assert restarted.loaded == [B]
 
 
@@ -122,7 +122,7 @@ def test_half_a_file_changes_nothing(handover: Handover, text: str) -> None:
     worker.follower.begin()
     for name in (WANTED, SERVED):
         (handover.folder / name).write_text(text)
-    worker.follower.look()
+    worker.follower.refresh()
     assert worker.loaded == [A]
     assert (handover.wanted, handover.served) == (None, None)
 

@@ -129,7 +129,7 @@ def test_a_first_bundle_that_is_not_there_ends_the_server_at_once(
         def begin(self) -> None:
             raise InputError("no such model")
 
-        def look(self) -> None:
+        def refresh(self) -> None:
             raise AssertionError
 
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"

@@ -54,8 +54,8 @@ class Followed:
         self.handover = Handover(folder)
         self.champion = Champion(f"models:/{NAME}@champion", folder, 0.1, self.said.append)
 
-    def look(self) -> Version | None:
-        self.champion.look()
+    def refresh(self) -> Version | None:
+        self.champion.refresh()
         return self.handover.wanted
 
     @property
@@ -81,7 +81,7 @@ def test_it_begins_with_the_version_that_the_alias_names(
     assert wanted.run_id == client.get_model_version(NAME, "1").run_id
     assert followed.champion.environment() == {HANDOVER_VARIABLE: str(followed.handover.folder)}
     before = (followed.handover.folder / "wanted.json").stat().st_mtime_ns
-    assert followed.look() == wanted
+    assert followed.refresh() == wanted
     assert (followed.handover.folder / "wanted.json").stat().st_mtime_ns == before
     assert followed.said == []
 
@@ -90,15 +90,15 @@ def test_a_new_champion_is_handed_over_and_the_old_one_kept_until_it_is_served(
     followed: Followed, client: mlflow.MlflowClient, stored: Path
 ) -> None:
     client.set_registered_model_alias(NAME, "champion", "2")
-    wanted = followed.look()
+    wanted = followed.refresh()
     assert wanted is not None
     assert (wanted.version, wanted.digest) == ("2", digest_of(stored / "bundle-1"))
     assert len(followed.said) == 1
     assert "version 2" in followed.said[0]
-    followed.look()
+    followed.refresh()
     assert followed.kept == {"1", "2"}
     followed.handover.served = wanted
-    followed.look()
+    followed.refresh()
     assert followed.kept == {"2"}
 
 
@@ -119,7 +119,7 @@ def test_a_version_that_is_not_whole_is_said_once_and_marked(
     (damaged / "model.json").write_text("{}")
     client.set_registered_model_alias(NAME, "champion", "2")
     for _ in range(3):
-        wanted = followed.look()
+        wanted = followed.refresh()
         assert wanted is not None
         assert (wanted.version, wanted.bundle) == ("2", None)
     assert len(followed.said) == 1
@@ -127,7 +127,7 @@ def test_a_version_that_is_not_whole_is_said_once_and_marked(
     assert "changed" in followed.said[0]
     assert "\n" not in followed.said[0]
     (damaged / "model.json").write_bytes(whole)
-    wanted = followed.look()
+    wanted = followed.refresh()
     assert wanted is not None
     assert wanted.bundle is not None
     assert len(followed.said) == 2
@@ -138,7 +138,7 @@ def test_another_bundle_than_was_registered_is_refused(
 ) -> None:
     shutil.copytree(stored / "bundle-0", damaged, dirs_exist_ok=True)
     client.set_registered_model_alias(NAME, "champion", "2")
-    wanted = followed.look()
+    wanted = followed.refresh()
     assert wanted is not None
     assert wanted.bundle is None
     assert "not the one that was registered" in followed.said[0]
@@ -155,9 +155,9 @@ def test_a_registry_that_is_away_changes_nothing(
     wanted = followed.handover.wanted
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "get_model_version_by_alias", away)
-        assert followed.look() == followed.look() == wanted
+        assert followed.refresh() == followed.refresh() == wanted
         assert followed.said == ["the registry cannot be read (MlflowException): serving goes on"]
-    followed.look()
+    followed.refresh()
     assert len(followed.said) == 1
 
 
@@ -166,7 +166,7 @@ def test_an_alias_that_is_taken_away_changes_nothing(
 ) -> None:
     wanted = followed.handover.wanted
     client.delete_registered_model_alias(NAME, "champion")
-    assert followed.look() == followed.look() == wanted
+    assert followed.refresh() == followed.refresh() == wanted
     assert len(followed.said) == 1
     assert "names no version" in followed.said[0]
 
@@ -202,7 +202,7 @@ def test_a_registered_model_is_handed_over_where_it_lies(
     assert (wanted.version, wanted.digest) == ("1", digest_of(stored / "bundle-0"))
     assert wanted.run_id == client.get_model_version(NAME, "1").run_id
     client.set_registered_model_alias(NAME, "champion", "2")
-    registered.look()
+    registered.refresh()
     assert handover.wanted == wanted
 
 

@@ -14,9 +14,9 @@ from accomplice.training.evaluation.calibration import (
     Calibrated,
     calibrated,
     calibration,
-    evened,
     judged_months,
     middle_month,
+    recentred,
     slopes,
 )
 from accomplice.training.metrics.calibration import calibration_at, observed_expected
@@ -149,10 +149,10 @@ def test_what_cannot_be_judged_is_nan_and_does_not_hold():
 def test_levels_of_folds_are_evened():
     _, _, curves = patients(400, seed=3)
     group = np.arange(400) % 4
-    found = evened(curves * np.array([0.5, 1.0, 1.5, 2.0])[group][:, None], group)
+    found = recentred(curves * np.array([0.5, 1.0, 1.5, 2.0])[group][:, None], group)
     means = np.bincount(group, log_risk(found)) / 100
     np.testing.assert_allclose(means, means.mean(), atol=1e-12)
-    np.testing.assert_array_equal(evened(curves, np.zeros(400, dtype=int)), curves)
+    np.testing.assert_array_equal(recentred(curves, np.zeros(400, dtype=int)), curves)
 
 
 def test_a_fold_s_level_is_no_part_of_the_slope():
@@ -164,7 +164,7 @@ def test_a_fold_s_level_is_no_part_of_the_slope():
         above = np.bincount(group, event) / np.bincount(group, GRID.at_own(curves, time))
         low = curves * above[group][:, None] ** -0.25
         followed = BootstrappedOutcome.of(time, event, 55.0, 0, 0)
-        both = [survival(GRID.at(c, np.array([36.0])))[:, 0] for c in (low, evened(low, group))]
+        both = [survival(GRID.at(c, np.array([36.0])))[:, 0] for c in (low, recentred(low, group))]
         found.append([slopes(followed, each, 36.0)[0] for each in both])
     raw, even = np.mean(found, axis=0)
     assert raw < even - 0.02

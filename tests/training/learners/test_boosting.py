@@ -142,7 +142,7 @@ class TestHonesty:
         assert expected == pytest.approx(died.sum(), rel=0.08)
 
 
-class TestWorth:
+class TestPerformance:
     def test_finds_a_threshold_that_the_anchor_misses(self):
         X, time, event = simulate(800, 1, threshold)
         found = fitted(X, time, event)

@@ -83,7 +83,7 @@ class TestCurves:
         seen, expected = happened.sum(axis=1), at_risk @ average
         cuts = Cuts.fit(X).at[0]
 
-        def worth(part):
+        def score(part):
             e, x = seen[part].sum() + JUDGED, expected[part].sum() + JUDGED
             return e * np.log(e / x)
 
@@ -92,7 +92,7 @@ class TestCurves:
             for cut in cuts:
                 low, high = part[X[part, 0] <= cut], part[X[part, 0] > cut]
                 if min(len(low), len(high)) >= 3:
-                    gains[cut] = worth(low) + worth(high) - worth(part)
+                    gains[cut] = score(low) + score(high) - score(part)
             best = max(gains, key=gains.get, default=None)
             if best is None or gains[best] <= 1e-12:
                 return curve_of((happened[part], at_risk[part]), average)
@@ -137,7 +137,7 @@ class TestCurves:
         np.testing.assert_array_equal(forest.cumulative(other), forest.cumulative(X))
 
 
-class TestWorth:
+class TestPerformance:
     @pytest.mark.parametrize("effect", [xor, threshold])
     def test_beats_the_anchor_where_the_effect_is_not_linear(self, effect):
         X, time, event = simulate(800, 1, effect)

@@ -14,13 +14,13 @@ from accomplice.training.learners.trees import BINS, FEW, LOOKED_UP, Cuts, Growt
 untimed = settings(deadline=None, max_examples=60)
 
 
-def worth(first, second):
+def score(first, second):
     """Value of a node as in boosting: the square of the one sum over the other."""
     return first**2 / (second + 1.0)
 
 
 def growth(depth=4, fewest=2, tried=99):
-    return Growth(depth, fewest, tried, worth)
+    return Growth(depth, fewest, tried, score)
 
 
 def planted(X, depth=4, fewest=2, tried=99, count=3, seed=0, stats=None):
@@ -115,14 +115,14 @@ class TestGrow:
             for cut in Cuts.fit(X).at[j]:
                 right = X[rows, j] > cut
                 if min(right.sum(), (~right).sum()) >= fewest:
-                    parts = [worth(*(s[side].sum() for s in stats)) for side in (right, ~right)]
-                    best = max(best, sum(parts) - worth(*(s.sum() for s in stats)))
+                    parts = [score(*(s[side].sum() for s in stats)) for side in (right, ~right)]
+                    best = max(best, sum(parts) - score(*(s.sum() for s in stats)))
         if trees.feature[0] < 0:
             assert best < 1e-9
             return
         sides = [leaf == trees.left[0] + side for side in (0, 1)]
-        reached = sum(worth(*(s[side].sum() for s in stats)) for side in sides)
-        assert reached - worth(*(s.sum() for s in stats)) == pytest.approx(best, abs=1e-9)
+        reached = sum(score(*(s[side].sum() for s in stats)) for side in sides)
+        assert reached - score(*(s.sum() for s in stats)) == pytest.approx(best, abs=1e-9)
 
     @untimed
     @given(

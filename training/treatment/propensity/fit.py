@@ -1,13 +1,13 @@
 """Fit the propensity score, as flexible as the learners of the outcome.
 
-It is a mixture of a ridge logistic regression, with the steps, hinges and products that it needs
-beside the linear design, and of boosted trees, weighted by the cross-validated likelihood (van der
-Laan, Polley and Hubbard, "Super learner", Stat Appl Genet Mol Biol 2007). One penalty over all
-columns that suits many without effect shrinks the few that visibly decide on treatment too much,
-and leaves their arms apart after weighting: columns whose score test is beyond √(2 log p) of p
-columns are penalised next to nothing, unless that is clearly less likely; and trees, which flatten
-a slope, must make the treatment likelier than chance explains. Regions in which an arm is missing
-are counted beside the models.
+It is a mixture of a ridge logistic regression, with steps, hinges and products added to the linear
+design where needed, and of boosted trees, weighted by the cross-validated likelihood (van der Laan,
+Polley and Hubbard, "Super learner", Stat Appl Genet Mol Biol 2007). With many columns without
+effect, a common penalty shrinks the few strong predictors of treatment too much, and leaves these
+unbalanced after weighting. Therefore columns whose score statistic exceeds √(2 log p), with p
+columns, get a 900 times smaller penalty, unless the cross-validated likelihood is then clearly
+lower. Trees, which flatten slopes, enter only if they improve the likelihood significantly. Regions
+in which an arm is missing are found from counts, apart from the models.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ FOLDS = 5
 TRIED = PENALTIES[::2]
 #: Weight below which the trees are left out.
 LEAST_WEIGHT = 0.02
-#: Factor of columns that visibly decide on treatment; it divides their penalty by its square.
+#: Factor of strong predictors of the treatment; it divides their penalty by its square.
 EASE = 30.0
-#: Standard errors by which one penalty for all columns must be likelier out of fold to be taken.
+#: Standard errors of the gain in held-out likelihood from which the common penalty is taken.
 CLEARLY = 1.645
 #: Gain of log-likelihood out of fold below which the trees are left out: half of the value that a
 #: likelihood ratio at the bound of its parameter exceeds in 1 % of cases, by χ² in half of them
@@ -129,7 +129,7 @@ def large_centres(centre: NDArray[np.str_] | None) -> dict[str, int]:
 
 
 def likeliest_weight(first: Array, second: Array) -> float:
-    """Return the weight of the second of two models whose mixture makes the labels likeliest.
+    """Return the weight of the second of two models at which their mixture is likeliest.
 
     Args:
         first: (n,) probability of each observed label by the first model, above 0.
@@ -148,12 +148,12 @@ def likeliest_weight(first: Array, second: Array) -> float:
 
 
 def _clear(gain: Array) -> bool:
-    """Return whether a gain of log-likelihood by patients (n,) is above 0 beyond its error."""
+    """Return whether the sum of gains of log-likelihood (n,) is significantly above 0."""
     return bool(gain.sum() > CLEARLY * np.sqrt(len(gain)) * gain.std())
 
 
 def _of_labels(label: Bools, chance: Array) -> Array:
-    """Return the probability (n,) of each label, at least a little above 0."""
+    """Return the predicted probability (n,) of each observed label, at least 1e-6."""
     return np.maximum(np.where(label, chance, 1 - chance), 1e-6)
 
 
@@ -162,7 +162,7 @@ def _log_likelihood(label: Bools, chance: Array) -> float:
 
 
 def _terms(X: Array, label: Bools, linear: Logistic) -> Terms:
-    """Return the terms that a linear regression (n, c) leaves out."""
+    """Return the terms that explain the residuals of a linear regression on X (n, c)."""
     rows = judged(len(X))
     X, label = X[rows], label[rows]
     chance = linear.probability(X)
@@ -171,11 +171,12 @@ def _terms(X: Array, label: Bools, linear: Logistic) -> Terms:
 
 
 class _Ridge(NamedTuple):
-    """How a ridge logistic regression is penalised."""
+    """Penalties of a ridge logistic regression."""
 
     penalty: float
+    """The common penalty."""
     eased: bool
-    """Whether columns that visibly decide are penalised next to nothing."""
+    """Whether strong predictors of the treatment have a smaller penalty."""
 
     def fit(self, X: Array, label: Bools) -> Logistic:
         """Fit the regression to a design (n, p)."""
@@ -184,7 +185,7 @@ class _Ridge(NamedTuple):
 
 
 def _factors(X: Array, label: Bools, eased: bool) -> Array:
-    """Return the factors (p,) of the columns of a design (n, p) before one penalty for all."""
+    """Return the factors (p,) of a design's columns (n, p) under which all have one penalty."""
     factor = np.ones(X.shape[1])
     if eased:
         rate = label.mean()
@@ -195,7 +196,7 @@ def _factors(X: Array, label: Bools, eased: bool) -> Array:
 
 
 def _unscaled(model: Logistic, factor: Array) -> Logistic:
-    """Return a model of columns that were multiplied by factors (p,) as one of the columns."""
+    """Return a model fitted to columns times factors (p,) as a model of the columns themselves."""
     return Logistic(model.intercept, model.beta * factor, model.penalty)
 
 
@@ -204,7 +205,7 @@ def _cross_validated(
 ) -> tuple[_Ridge, Array, list[Logistic]]:
     """Choose a penalty by cross-validated likelihood.
 
-    Columns that visibly decide are eased unless that is clearly less likely.
+    Strong predictors get a smaller penalty unless the likelihood is then clearly lower.
 
     Args:
         designs: design (n, q) of each fold, made without its patients' labels.
@@ -212,7 +213,8 @@ def _cross_validated(
         fold: (n,) fold of each patient.
 
     Returns:
-        The penalty for all patients, the probabilities (n,) out of fold, and each fold's model.
+        The penalty for a fit of all patients, the out-of-fold probabilities (n,), and each fold's
+        model.
     """
     rarer = min(label.sum(), (~label).sum())
     ridge, eased = (_likeliest(designs, label, fold, float(rarer), ease) for ease in (False, True))
@@ -224,7 +226,7 @@ def _cross_validated(
 def _likeliest(
     designs: Sequence[Array], label: Bools, fold: Ints, rarer: float, eased: bool
 ) -> tuple[_Ridge, Array, list[Logistic]]:
-    """Return the likeliest penalty, its log-odds (n,) out of fold, and each fold's model."""
+    """Return the likeliest penalty, its out-of-fold log-odds (n,), and each fold's model."""
     log_odds = np.zeros((len(TRIED), len(label)))
     models: list[list[Logistic]] = []
     for k, X in enumerate(designs):

@@ -1,12 +1,12 @@
-"""Steps, bends and products of columns: what a linear model leaves out, chosen by score tests.
+"""Steps, hinges and products of columns, added to a linear model by score tests.
 
-A model that is linear in its columns misses thresholds, curves and products. Of all steps x > k,
-hinges max(x − k, 0) and products x₁ x₂ those are added, one after the other, whose score test is
-beyond the universal threshold √(2 log m) of m candidates, which m candidates of pure noise seldom
-pass (Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 1994). A
-term that decides on the treatment, or on the outcome, is adjusted for in both (Belloni,
-Chernozhukov and Hansen, "Inference on treatment effects after selection among high-dimensional
-controls", Rev Econ Stud 2014).
+A model that is linear in its columns misses thresholds, curves and interactions. Of all steps
+x > k, hinges max(x − k, 0) and products x₁ x₂, the one with the largest score statistic is added
+while the statistic exceeds the universal threshold √(2 log m), with m candidates; m candidates of
+pure noise seldom do (Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage",
+Biometrika 1994). A term that predicts either the treatment or the outcome is adjusted for in the
+models of both (Belloni, Chernozhukov and Hansen, "Inference on treatment effects after selection
+among high-dimensional controls", Rev Econ Stud 2014).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from accomplice.data.arrays import Array, Ints
 
 #: Maximum number of terms that are added.
 MOST_TERMS = 12
-#: Maximum number of columns of which pairs are multiplied.
+#: Maximum number of columns whose pairwise products are candidates.
 MOST_PAIRED = 40
-#: Parts of the patients below a hinge's knot.
+#: Fractions of the patients below a hinge's knot.
 HINGES = (0.25, 0.5, 0.75)
-#: Parts of the patients below a step's knot.
+#: Fractions of the patients below a step's knot.
 STEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-#: In place of a second column: the term is a hinge, or a step.
+#: Values in place of a second column that mark a hinge and a step.
 HINGE, STEP = -1, -2
-#: Maximum number of patients by whom terms are chosen.
+#: Maximum number of patients on whom terms are chosen.
 MOST_JUDGED = 4000
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Columns made of others, standardised."""
+    """Standardised columns computed from the columns of a design."""
 
     left: Ints
     """(c,) column of a design."""
@@ -63,9 +63,9 @@ class Terms:
         return np.concatenate([X, self.of(X)], axis=1)
 
     def with_parts(self, X: Array) -> Array:
-        """Return the columns of X (n, p) of which the terms are made, then the terms (n, q).
+        """Return (n, q) the columns of X (n, p) of which the terms are made, then the terms.
 
-        A straight line through a step or bend is too steep beside it: both are fitted together.
+        Both are fitted together, since the slope of a column changes when its step or hinge enters.
         """
         parts = np.union1d(self.left, self.right[self.right >= 0])
         return np.concatenate([X[:, parts], self.of(X)], axis=1)
@@ -96,7 +96,7 @@ class Terms:
 
 
 def judged(n: int) -> slice:
-    """Return the evenly spaced rows, at most ``MOST_JUDGED`` of n, by which terms are chosen."""
+    """Return the evenly spaced rows, at most ``MOST_JUDGED`` of n, on which terms are chosen."""
     return slice(None, None, max(1, -(-n // MOST_JUDGED)))
 
 
@@ -105,8 +105,8 @@ def candidates(X: Array, strength: Array | None = None) -> Terms:
 
     Args:
         X: (n, p) design; knots lie midway between its values, so that none is a patient's.
-        strength: (p,) by which ``MOST_PAIRED`` columns are picked, of which each pair is
-            multiplied; by default they are the first.
+        strength: (p,) importance of each column; products are made of the ``MOST_PAIRED`` most
+            important ones. By default they are made of the first ones.
     """
     order = np.arange(X.shape[1]) if strength is None else np.argsort(-strength, kind="stable")
     paired = np.sort(order[:MOST_PAIRED])
@@ -130,7 +130,7 @@ def candidates(X: Array, strength: Array | None = None) -> Terms:
 def chosen(
     X: Array, terms: Terms, residual: Array, variance: Array, others: Array | None = None
 ) -> Terms:
-    """Return the terms that explain more of a fit's residuals than chance, the strongest first.
+    """Return the terms that explain a fit's residuals beyond chance, the strongest first.
 
     Args:
         X: (n, p) design of which the terms are made; the fit is linear in its columns.
@@ -155,7 +155,7 @@ def chosen(
     found: list[int] = []
     while len(found) < MOST_TERMS:
         size = (made**2).sum(axis=0)
-        # What the design and the terms before already hold tells nothing more.
+        # A candidate that is nearly a linear combination of the columns in the fit gets no score.
         score = np.where(size > 0.02 * whole, made.T @ left / np.sqrt(np.maximum(size, 1e-9)), 0.0)
         best = int(np.abs(score).argmax())
         if abs(score[best]) < threshold:
@@ -172,7 +172,7 @@ def _knots(column: Array, parts: tuple[float, ...]) -> list[float]:
 
     Args:
         column: the values.
-        parts: parts of the patients below the knots.
+        parts: fractions of the patients below the knots.
     """
     values, count = np.unique(column, return_counts=True)
     if len(values) < 3:
