@@ -1,4 +1,4 @@
-"""Text of tables and study files made safe where it is shown: console, Markdown, spreadsheet."""
+"""Escape text of tables and study files for the console, Markdown and spreadsheets."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 
 from markupsafe import Markup
 
-#: Control characters, those that change the direction of text, and halves of characters.
+#: Control characters, those that change the direction of text, and surrogates.
 _CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 #: Control characters with a short escape.
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
-#: Text that means something in Markdown. A _ or * inside a word, as in os_months, does not; a web
-#: address becomes a link.
+#: Text that has a meaning in Markdown, such as a web address, which becomes a link. A _ inside a
+#: word, as in os_months, has none.
 _MARKDOWN = re.compile(
     r"[\\`\[\]<>|~&*]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.|(?<=\w)@(?=\w)"
     r"|^ ?(#(?=#|\s)|[+-](?=\s|-|$)|=(?==)|\d+[.)](?=\s|$))"
 )
-#: Characters that have an entity in place of an escape, since HTML in Markdown knows no escapes.
+#: Characters that have an entity in place of an escape, since HTML in Markdown has no escapes.
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
-#: Characters that are escaped in a cell: those above but tabs and line ends, and a backslash
-#: that would look like the start of an escape.
+#: Characters that are escaped in a cell: those of ``_CONTROL`` except tabs and line ends, and a
+#: backslash that would look like the start of an escape.
 _IN_CELL = re.compile(rf"(?![\t\n\r]){_CONTROL.pattern}|\\(?=u)")
 #: An escape.
 _ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
@@ -37,8 +37,8 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 def printable(text: str, *, lines: bool = False) -> str:
     r"""Return a text with escapes (``\u202e``) in place of characters that act on the console.
 
-    They are control characters, and those that change the direction of text. The escapes mean the
-    same characters in JSON and in quoted YAML.
+    These are control characters and those that change the direction of text. The escapes are those
+    of JSON and of quoted YAML.
 
     Args:
         text: any text.
@@ -59,15 +59,15 @@ def say(*lines: str, error: bool = False, flush: bool = False) -> None:
 
     Args:
         lines: the lines, none of them with a line end.
-        error: whether they go to stderr.
-        flush: whether they appear at once.
+        error: whether they are printed to stderr.
+        flush: whether the output is flushed.
     """
     for line in lines:
         print(printable(line), file=sys.stderr if error else sys.stdout, flush=flush)
 
 
 def markdown(text: str) -> Markup:
-    """Return a text for Markdown that reads as itself: one line, without markup, HTML and links.
+    """Return a text escaped for Markdown, in one line, so that it is shown without markup or links.
 
     Args:
         text: plain text; ``Markup`` is Markdown already and stays as it is.
@@ -79,13 +79,13 @@ def markdown(text: str) -> Markup:
 
 
 def _escaped(found: re.Match[str]) -> str:
-    """Return an entity, or the character (of a number at the start the last) behind a backslash."""
+    """Return the match as an entity, or with a backslash before its last character."""
     text = found[0]
     return _ENTITIES.get(text) or f"{text[:-1]}\\{text[-1]}"
 
 
 def code(*names: str) -> Markup:
-    """Return names in Markdown's code marks, joined by commas."""
+    """Return names as inline code of Markdown, joined by commas."""
     return Markup(", ".join(map(_code, names)))
 
 
@@ -98,15 +98,15 @@ def _code(name: str) -> str:
 
 
 def printable_cells(cells: Iterable[object]) -> list[Any]:
-    """Return cells, those with text made :func:`printable`."""
+    """Return cells, those with text escaped by :func:`printable`."""
     return [printable(cell) if isinstance(cell, str) else cell for cell in cells]
 
 
 def quote_cells(cells: Iterable[object]) -> list[Any]:
-    """Return cells of a CSV column, those that a spreadsheet would run behind a ``'``.
+    """Return cells of a CSV column with ``'`` before those that look like formulas.
 
-    They begin with ``=``, ``+``, ``-``, ``@``, a tab or a line end, and are no numbers. Control
-    characters other than these, and those that change the direction of text, are escaped.
+    These begin with ``=``, ``+``, ``-``, ``@``, a tab or a line end, and are not numbers. Other
+    control characters, and those that change the direction of text, are escaped.
     """
     return [_quoted(cell) if isinstance(cell, str) else cell for cell in cells]
 
@@ -117,7 +117,7 @@ def _quoted(cell: str) -> str:
 
 
 def unquote_cells(cells: Iterable[object]) -> list[Any]:
-    """Return the cells that :func:`quote_cells` was given."""
+    """Undo :func:`quote_cells`."""
     return [_unquoted(cell) if isinstance(cell, str) else cell for cell in cells]
 
 

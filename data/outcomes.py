@@ -20,11 +20,11 @@ from accomplice.data.study_parts import BinaryEndpoint, SurvivalEndpoint, as_lev
 
 #: Maximum number of distinct values of an event column that an error quotes.
 MOST_CODES = 5
-#: Longest value, in characters, that an error quotes.
+#: Maximum length, in characters, of a value that an error quotes.
 LONGEST_CODE = 60
 #: Minimum number of patients that each value must have for an error to quote the values.
 FEWEST_CELLS = 5
-#: Names of endpoints, or of their columns, other than death of any cause.
+#: Pattern of names of endpoints, or of their columns, other than death of any cause.
 NOT_ANY_DEATH = re.compile(
     r"relap|recur|rezidiv|récidive|recidiv|progress|复发|进展|_free|specific|metasta"
     r"|(?<![a-z])(dfs|rfs|pfs|efs|mfs|dmfs|lrfs|ttr|ttp|dss|css)(?![a-z])"
@@ -33,13 +33,13 @@ NOT_ANY_DEATH = re.compile(
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Patients without follow-up, and events, as truth values over all n patients of a table."""
+    """Reasons why patients have no follow-up, for all n patients of a table."""
 
     untimed: Bools
     """(n,) whether the time is missing, or is zero where the endpoint takes that for missing."""
     at_zero: Bools
-    """(n,) whether follow-up ends at time zero without a known event, and so without information;
-    true for an event too if no time of the table is above zero."""
+    """(n,) whether follow-up ends at time zero without a known event; for an event only if no time
+    of the table is above zero."""
     unknown: Bools
     """(n,) whether the event status is missing."""
     event: Bools
@@ -134,8 +134,8 @@ def notes_on(
 ) -> tuple[str, ...]:
     """Return notes on an endpoint.
 
-    They are on patients without follow-up, events at time 0, a horizon that is too late, and deaths
-    that compete with the event (:func:`competing_deaths`, whose arguments these are).
+    They are on patients without follow-up, events at time 0, a horizon after the last follow-up,
+    and competing deaths. Arguments are those of :func:`competing_deaths`.
 
     Raises:
         InputError: as :func:`follow_up`.
@@ -169,9 +169,9 @@ def competing_deaths(
 ) -> tuple[str, ...]:
     """Return a warning if censored patients of an endpoint died by another endpoint of the study.
 
-    Only endpoints are looked at whose name or columns say relapse, progression or death of one
-    cause. Deaths are the events of endpoints that say none of these. The latter count only if
-    their columns are there and can be read.
+    There is none for an endpoint of death of any cause. An endpoint is another one if its name or
+    columns mention relapse, progression or death of one cause. Deaths are the events of the study's
+    endpoints of death of any cause whose columns exist and can be read.
 
     Args:
         frame: one row a patient.
@@ -208,7 +208,7 @@ def competing_deaths(
 
 
 def _is_not_any_death(name: str, endpoint: SurvivalEndpoint) -> bool:
-    """Whether an endpoint's name or columns say that its event is other than death of any cause."""
+    """Whether, by its name and columns, an endpoint's event is other than death of any cause."""
     texts = (name, endpoint.event, *endpoint.time_columns)
     return any(NOT_ANY_DEATH.search(text.lower()) for text in texts)
 
@@ -272,7 +272,7 @@ def code_events(
 
 
 def _of_few(codes: Ints, distinct: Collection[object]) -> str:
-    """Return " of" and the column's values; "" if they are many or could identify a patient."""
+    """Return " of" and the column's values; empty if they are many or could identify a patient."""
     texts = sorted(map(as_level, distinct))
     often = 1 < len(texts) <= MOST_CODES and np.bincount(codes[codes >= 0]).min() >= FEWEST_CELLS
     plain = all(len(t) <= LONGEST_CODE and sum(c.isdigit() for c in t) < 3 for t in texts)
@@ -306,9 +306,9 @@ def binary_target(
 
 
 def texts_of(cells: pd.Series) -> tuple[Ints, list[str]]:
-    """Return (n,) the index of each cell's text, and the distinct texts.
+    """Return the index (n,) of each cell's text in a list of distinct texts, and this list.
 
-    A missing cell has the index -1, so that it takes the last text, which is empty.
+    A missing cell has the index -1, that of the last text, which is empty.
     """
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     return codes, [*map(as_level, distinct), ""]

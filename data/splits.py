@@ -1,4 +1,4 @@
-"""Divide patients into folds: stratified by outcome, whole groups together, or one centre out."""
+"""Divide patients into folds, stratified by outcome or with one centre left out."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def stratified_folds(
 ) -> Ints:
     """Assign patients to folds with similar numbers of events and similar follow-up.
 
-    Patients (or whole groups) are sorted by event and time with ties broken at random; then each
-    run of ``folds`` neighbours is assigned to different folds at random. A group has the event if
-    any of its patients has it, and the time of its first patient.
+    Patients (or groups) are sorted by event and time with ties broken at random; then each run of
+    ``folds`` neighbours is assigned to different folds at random. A group has the event if any of
+    its patients has it, and the time of its first patient.
 
     Args:
         event: (n,) whether the event was observed.
         time: (n,) follow-up in months.
         folds: number of folds, at least 2.
         seed: seed of the random order.
-        groups: (n,) group of each patient; a group shares a fold. None: each patient is alone.
+        groups: (n,) group of each patient, all in one fold; None: patients are assigned singly.
 
     Returns:
         (n,) the fold of each patient, 0 to ``folds`` - 1.
@@ -62,7 +62,7 @@ def centre_folds(centre: NDArray[np.str_], smallest: int = 20) -> Ints:
 
     Args:
         centre: (n,) hospital of each patient.
-        smallest: fewest patients of a centre with a fold of its own.
+        smallest: minimum number of patients of a centre with a fold of its own.
 
     Returns:
         (n,) the fold of each patient, from 0.

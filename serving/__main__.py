@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if (given.tls_cert is None) != (given.tls_key is None):
         parser.error("--tls-cert and --tls-key: give both")
-    # Until the supervisor hears signals; a container's first process has no default for them.
+    # Until the supervisor handles signals: a container's first process has no default handlers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         return serve(given.host, given.port, given.tls_cert, given.tls_key)
@@ -126,7 +126,7 @@ def serve(host: str, port: int, certificate: Path | None = None, key: Path | Non
     from accomplice.serving.service import PAGE, Accomplice, report_unable
 
     logging.config.dictConfig(LOGGING)
-    # As BentoML's own worker has it: an error at the start ends the process.
+    # As in BentoML's own worker, so that an error at the start ends the process.
     bentoml.server_context.worker_index = 1
     connections = Connections.of_environment(limits.concurrency)
     config = http_config(Accomplice.to_asgi(), connections, tls)  # type: ignore[attr-defined]
@@ -142,20 +142,20 @@ def serve(host: str, port: int, certificate: Path | None = None, key: Path | Non
             return UNABLE
         code = Supervisor(listener, partial(work, config), *tied).run()
     if select.select(tied, [], [], 0)[0]:
-        # The process that would remove them is gone.
+        # The process that would remove them has ended.
         for each in filter(None, (folder, handover)):
             shutil.rmtree(each, ignore_errors=True)
     return code
 
 
 def _prepare_descriptors() -> None:
-    """Open standard streams that are closed, and allow as many connections as the system does."""
+    """Open closed standard streams, and raise the limit of open files to the system's maximum."""
     # Otherwise the first socket would become a standard stream, which libuv refuses to close.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    # Some systems have a lower limit than they say.
+    # On some systems the actual limit is lower.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

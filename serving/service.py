@@ -1,9 +1,10 @@
 """The BentoML service: its routes, their schemas, and its middleware.
 
-``python -m accomplice.serving`` serves it by a worker of our own. Under ``bentoml serve`` BentoML
-imports this module in the process that starts its workers and in each worker; ``serving.endpoint``,
-which takes a second to load, is imported by the workers alone. Requests are batched by
-``answers.batching``: BentoML's own batching costs more than it saves for so small a model.
+``python -m accomplice.serving`` serves it by the worker of ``deployment.worker``. Under
+``bentoml serve`` BentoML imports this module in the process that starts its workers and in each
+worker; ``serving.endpoint``, which takes a second to import, is imported only by the workers.
+Requests are batched by ``answers.batching``, since BentoML's batching takes longer than it saves
+with so small a model.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ from accomplice.serving.requests.schemas import (
 )
 from accomplice.serving.web.page import Page
 
-#: Process that started this one. As BentoML's supervisor it would start another worker for each
-#: that ends; ours, of which a worker is a fork made later, ends with a worker that cannot serve.
+#: Parent process when this module was imported. In a worker of BentoML's it is the supervisor,
+#: which would replace a worker that ends. A worker of ours is forked after the import, so that its
+#: parent is another process: our supervisor, which ends after a worker that cannot serve.
 PARENT = os.getppid()
 
 
@@ -76,7 +78,7 @@ def stop_server(error: InputError) -> None:
 
 
 def guarded(app: App) -> Guard:
-    """Return the application behind the guard; end the server of a worker if a limit is wrong."""
+    """Return the application wrapped in the guard; end the server if a limit is invalid."""
     try:
         return Guard(app)
     except InputError as error:
@@ -95,9 +97,9 @@ class _Body(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML leaves it un
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> _Body:  # noqa: ARG003
-        """Return the body of an HTTP request, which the guard gives whole."""
+        """Return the body of an HTTP request, which the guard passes on in one message."""
         body: _Body = cls.model_construct()
-        # Starlette would copy it.
+        # Not by Starlette's methods, which copy the body.
         body._raw = (await request.receive())["body"]
         return body
 
@@ -173,7 +175,7 @@ class Accomplice:
         return await self.endpoint.respond("/what_if", request._raw)
 
 
-# The decorator has made a Service of the class, which its annotation does not say.
+# The decorator has replaced the class by a Service, against its annotation.
 Accomplice.add_asgi_middleware(  # type: ignore[attr-defined]
     Envelope, routes=ROUTES, observe=lambda *request: _endpoint().METRICS.request(*request)
 )

@@ -1,4 +1,4 @@
-"""The bundle: the one artefact from fit to endpoint, a folder of JSON and tensors, no pickle."""
+"""The bundle: fitted models as a folder of JSON and tensors, without pickle."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Bundle:
             times: months of survival; by default :data:`USUAL_TIMES`, up to the model's horizon.
             rates: binary endpoint -> rate of positives where the model is used; by default the
                 study's ``local_rate``.
-            first: number of the first row; a patient without an id is called by the row's number.
+            first: number of the first row; a patient without an id gets the row's number as id.
 
         Returns:
             Columns ``patient_id, risk, survival@T, survival_low@T, survival_high@T…, flags``; a
@@ -182,7 +182,11 @@ class Bundle:
     def flag_times(self, flags: Sequence[list[str]], times: Sequence[float]) -> None:
         """Append a flag for each endpoint predicted beyond the training patients' follow-up.
 
-        ``flags`` holds each patient's flags, ``times`` months; the month of benefit counts too.
+        The month of the benefit counts too.
+
+        Args:
+            flags: (n,) flags of each patient.
+            times: months of the predictions.
         """
         late = max(times, default=0.0)
         for name, model in self.survival.items():
@@ -281,14 +285,14 @@ class Bundle:
         return Flagger(self.study)
 
     def save(self, path: Path, *, force: bool = False) -> None:
-        """Write the bundle's folder; it appears whole or not at all.
+        """Write the bundle's folder, which appears only when it is complete.
 
         Args:
             path: folder to write.
             force: whether an earlier bundle is replaced.
 
         Raises:
-            InputError: the folder is a bundle and ``force`` is not set, or it holds other files.
+            InputError: the folder is a bundle and ``force`` is false, or it has other files.
         """
         files = {"study.json": to_json(self.study.describe()), **self._files()}
         write_folder(path, self.study, files, force=force)
@@ -332,7 +336,7 @@ class Bundle:
         """Rebuild a bundle from the content of its files, and replay its golden rows.
 
         Raises:
-            InputError: the content is that of no bundle, a learner is not registered, or a model
+            InputError: the content is not that of a bundle, a learner is not registered, or a model
                 predicts its golden rows differently from when it was made.
         """
         with readable(content.path):
@@ -375,7 +379,7 @@ class Bundle:
         return bundle, raw["golden.json"]
 
     def _try(self) -> None:
-        """Predict patients without any value, and read what every use of a bundle reads.
+        """Check the parts that every use of a bundle reads, and predict patients without values.
 
         Raises:
             Exception: the bundle was not written by :meth:`save`.

@@ -142,7 +142,7 @@ def train(
         further, without = _split_by_events(patients.further, config)
         share = budget.share(PRIMARY_TIME) if further else budget
         judged = fit_and_judge(patients, config, tick, share)
-        survival[patients.endpoint] = watched(judged, config, tick, share)
+        survival[patients.endpoint] = with_sentinels(judged, config, tick, share)
         for k, (name, cohort) in enumerate(further.items()):
             share = budget.share(1 / (len(further) - k))
             survival[name] = fit_and_judge(cohort, config, within(name, tick), share)
@@ -188,10 +188,10 @@ def fit_and_judge(
     return Judged(model, fitted, evaluation, found, reviewed)
 
 
-def watched(
+def with_sentinels(
     judged: Judged, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
 ) -> Judged:
-    """Return the fit with the findings of the leak sentinels.
+    """Run the leak sentinels, and return the fit with their findings in its review.
 
     Args:
         judged: the fit.
@@ -274,7 +274,7 @@ def make_bundle(
         cuts: notes of the work that was cut short; see :attr:`Budget.cuts`.
     """
     settings = json.loads(json.dumps(flat(config)))
-    # The table's place on the training machine is of no use elsewhere.
+    # The table's path on the training machine has no meaning elsewhere.
     source = patients.study.source.model_copy(update={"files": ("cohort",)})
     study = patients.study.model_copy(update={"source": source})
     figures = [each.to_json() for each in survival.values()]

@@ -198,8 +198,8 @@ def propose_defaults(
 ) -> dict[str, Any]:
     """Enqueue a trial of the defaults, unless one was or will be run.
 
-    Workers that begin at the same moment may each enqueue one. Of those that have not failed, the
-    trial with the lowest number alone is run. The attributes of the first hold for all workers.
+    Workers that begin at the same moment may each enqueue one. Of those that have not failed, only
+    the trial with the lowest number is run. All workers use the attributes of the first one.
 
     Args:
         study: the study, from :func:`open_study`.
@@ -236,7 +236,7 @@ def tune(
     models: int = 1,
     waiting: Callable[[int], None] = do_nothing,
 ) -> Tuned:
-    """Run trials until the study has ``trials`` judged ones and the defaults, or the time is over.
+    """Run trials until the study has ``trials`` judged ones and the defaults, or time runs out.
 
     Trials that run in other workers are waited for, unless their worker has ended.
 
@@ -312,7 +312,7 @@ def tune(
     if count_judged(study) < trials:
         budget.cut("search", count_judged(study), f"{trials} trials")
     best = best_of(study)
-    # None if time is over before another worker completes the defaults.
+    # None if time ran out before another worker completed the defaults.
     drawn = {} if best is None else best.params
     pruned = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
     return Tuned(study, with_settings(config, drawn), count_judged(study), pruned)

@@ -18,9 +18,9 @@ FEW = 5
 
 
 def text_marks(frame: pd.DataFrame, words: Collection[str]) -> set[Mark]:
-    """Return the decimal marks that a table's text columns show.
+    """Return the decimal marks in a table's text columns.
 
-    A column counts if fewer than half of its cells are no numbers, and if its commas, or numbers
+    A column counts if fewer than half of its cells are not numbers, and if its commas, or numbers
     with several points, determine one mark.
 
     Args:
@@ -57,10 +57,10 @@ def doubtful_points(
 ) -> list[str]:
     """Return a question for each column of numbers whose points may group thousands.
 
-    All its fractional numbers can be thousands, and one of these holds: its whole numbers are at
-    least ``FAR_BEYOND`` times as large; or it has at least ``FEW`` fractional numbers, most of them
-    with three decimals, and either ``marks`` has the comma, or more than a fifth of its numbers are
-    whole and none is below 1.
+    The points may group thousands if all its fractional numbers can be thousands and if its whole
+    numbers are at least ``FAR_BEYOND`` times as large; or if it has at least ``FEW`` fractional
+    numbers, most of them with three decimals, and either ``marks`` has the comma, or more than a
+    fifth of its numbers are whole and none is below 1.
 
     Args:
         frame: the table.
@@ -88,7 +88,7 @@ def in_threes(fractional: Array) -> bool:
 
 
 def _columns(frame: pd.DataFrame) -> Iterator[tuple[str, Array, Array, bool]]:
-    """Yield each column of floats: its name, its known numbers, and :func:`fractions_of` these."""
+    """Yield each column of floats: name, known numbers, and the results of :func:`fractions_of`."""
     for name, cells in frame.select_dtypes("float").items():
         known = cells.to_numpy(dtype=float, na_value=np.nan)
         known = known[np.isfinite(known)]

@@ -102,13 +102,13 @@ def draft_study(
     Args:
         path: a table, a cBioPortal study folder, or another form that a reader recognises.
         time: column of the follow-up time, or several separated by commas, of which the first
-            filled one counts; None: the usual one of the reader's form. Without time and event, a
-            response makes a study of labels alone.
+            known one counts; None: the usual one of the reader's form. With a response but neither
+            time nor event, the study has no survival endpoint.
         event: column of the event; None: the usual one of the reader's form.
         id: column of the patient's identifier; None: found by its name, sample barcodes, or rows
             that share an outcome.
         centre: column of the hospital.
-        unit: unit of the time column; None: the one that its name or cells tell, or months.
+        unit: unit of the time column; None: the one in its name or cells, else months.
         treatment: column of the treatment whose effect is estimated.
         response: column of a response to treatment.
         name: name of the study; None: made from the path.
@@ -117,7 +117,7 @@ def draft_study(
             a cBioPortal study folder, where they are usual.
         reading: options of reading the table, such as its sheet, encoding and words for missing.
         out: path of the future study file; the paths of its source are relative to its folder.
-        answers: the user's answers to what the table leaves open.
+        answers: the user's answers to questions that the table leaves open.
 
     Raises:
         InputError: the path cannot be read; the unit is unknown; a column is missing or has two

@@ -1,4 +1,4 @@
-"""Find and draft further survival endpoints of a table, such as DFS and DSS beside OS."""
+"""Find and draft further survival endpoints of a table, such as DFS and DSS in addition to OS."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from accomplice.data.errors import InputError
 from accomplice.data.panels.panel import Panel, key_of
 from accomplice.data.study_parts import Mark, Unit
 
-#: Words in the name of a time column, beside the endpoint's name.
+#: Words in the name of a time column, in addition to the endpoint's name.
 _TIME = re.compile(r"time|months?|mths?|mos?|days?|weeks?|years?|yrs?|survival|surv|duration|in|to")
-#: Words in the name of an event column, beside the endpoint's name.
+#: Words in the name of an event column, in addition to the endpoint's name.
 _EVENT = re.compile(r"status|event|events|indicator|ind|flag|state|occurred|yn|binary|code")
 
 
 @dataclass
 class FurtherEndpoints:
-    """Drafted endpoints beside the one that the user named."""
+    """Drafted endpoints in addition to the one that the user gave."""
 
     endpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Name of an endpoint -> its entry in the study file."""
@@ -48,18 +48,18 @@ def further_endpoints(
 ) -> FurtherEndpoints:
     """Draft each further endpoint for which exactly one pair of columns, time and event, fits.
 
-    The two columns match the endpoint's pattern and are named alike but for words such as
-    ``months`` and ``status``. An endpoint that cannot be drafted without a question is left out,
+    The two columns match the endpoint's pattern, and their names are the same except for words such
+    as ``months`` and ``status``. An endpoint that cannot be drafted without a question is left out,
     with a note.
 
     Args:
         frame: the table, one row a patient.
-        first: name of the endpoint that is drafted already.
+        first: name of the endpoint that was drafted first.
         used: columns that have a role.
         panel: known names, with a pattern of columns for each endpoint.
         words: cells that mean missing, in lower case.
         mark: decimal mark of the table's columns, if known.
-        unit: unit of a time whose column names none.
+        unit: unit of a time whose column's name contains none.
         keys: column -> the key that all its cells begin with.
         gaps: whether patients without follow-up are usual in this source, so that time 0 means
             none; patients without follow-up are left out in any case.
@@ -99,7 +99,7 @@ def further_endpoints(
 def _pair(
     frame: pd.DataFrame, names: Mapping[str, str], words: Collection[str]
 ) -> tuple[str, str] | None:
-    """Return an endpoint's time and event columns; None unless exactly one pair is named alike.
+    """Return an endpoint's time and event columns; None unless exactly one pair of names matches.
 
     Args:
         frame: the table.

@@ -19,8 +19,9 @@ WIDE = 50
 def missing_inputs(blocks: Blocks) -> tuple[list[int], list[str]]:
     """Return the positions of the features, and the modalities, whose missingness is an input.
 
-    A modality of one feature needs no indicator beside the feature's. In a modality of more than
-    `WIDE` features (an expression panel) values go missing together: its indicator is enough.
+    A modality of one feature needs no indicator in addition to the feature's. In a modality of more
+    than `WIDE` features (an expression panel) values are missing together, so that its own
+    indicator suffices.
     """
     features = [j for block in blocks.values() if len(block) <= WIDE for j in block]
     return features, [m for m, block in blocks.items() if len(block) > 1]

@@ -1,7 +1,7 @@
-"""Features that repeat another in all patients: models read the first alone.
+"""Features that equal an earlier one in all patients: models use the first one only.
 
-Under another name the same values would count twice: in a penalty, in the columns that a tree
-chooses from, and in the width of the network's inputs.
+Otherwise the same values would count twice: in a penalty, among the columns that a tree chooses
+from, and among the network's inputs.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ _FALSE = frozenset({"False", "FALSE", "false"})
 _LONGEST = 24
 #: Maximum number of digits of a whole number that always fits into 64 bits.
 _DIGITS = 18
-#: Letter cases of words for missing that are usual beside those that `spellings` makes.
+#: Usual letter cases of words for missing, in addition to those that `spellings` makes.
 _USUAL = ("NaN", "-NaN", "n/A", "N/a")
 
 
@@ -106,7 +106,7 @@ def as_column_type(cells: pd.Series, found: Collection[int], words: Words) -> pd
 
 
 def kinds(cells: pd.Series) -> set[int]:
-    """Return the kinds of cells, such as `WHOLE`, that a part of a column holds."""
+    """Return the kinds of cells, such as `WHOLE`, in a part of a column."""
     gaps = {GAPS} if cells.isna().any() else set()
     if gaps and cells.isna().all():
         return {EMPTY}

@@ -1,4 +1,4 @@
-"""A text table: its layout, the parsing of its cells, and the check that all of it was read."""
+"""A text table: its layout, the parsing of its cells, and the check that all rows were read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 #: Maximum number of distinct cells, blank ones included, of a column that may be a category.
 FEW_LEVELS = 22
-#: Bytes of first lines after which no further line is read to find the layout, if `FEW` are read.
+#: Number of bytes after which no further line is read to find the layout, if `FEW` are read.
 SAMPLE = 1 << 18
 #: Number of first lines that are read to find the layout, however long they are.
 FEW = 6
@@ -45,7 +45,7 @@ class Text:
     start: int
     """Number of bytes before the first row."""
     header: bytes = b""
-    """The header's line, without its end; empty without a header, or if blanks part the cells."""
+    """The header's line, without its end; empty without a header, or if blanks separate cells."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ class Text:
 
     @property
     def blank(self) -> list[str]:
-        """Words that mean missing in every column, except the minus sign, for pandas to read so."""
+        """Words that pandas reads as missing in every column; the minus sign is not among them."""
         words = self.reading.words
         levels = words.kept.union(*words.levels.values())
         # In a column that has +, a - is a level.
@@ -249,14 +249,14 @@ def open_text(
 
     Args:
         path: the file.
-        fewest: fewest columns of a table.
+        fewest: minimum number of columns of a table.
         reading: options on how the table is read.
         contents: the text; None: that of the file.
         delimiter: character between cells; None: it is found from the first lines.
 
     Raises:
-        InputError: the file is binary or no text in its encoding, has too few columns or two of one
-            name, or its header cannot be told from its rows.
+        InputError: the file is binary or not text in its encoding, has too few columns or two of
+            one name, or it is not clear whether it has a header.
     """
     contents = contents_of(path, reading.encoding) if contents is None else contents
     with contents.open() as file:

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-#: Maximum number of levels of lists and mappings in one another.
+#: Maximum depth of nested lists and mappings.
 DEEPEST = 40
 #: Maximum number of values, each counted as often as an alias repeats it; a text without aliases
 #: may have more.
@@ -18,7 +18,7 @@ LONGEST = 200
 
 
 class YamlError(ValueError):
-    """A text that is no YAML, or none that is read; the message says where and why."""
+    """The text is not YAML, or is refused; the message gives the line and the reason."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -72,9 +72,9 @@ def read_yaml(text: str) -> Any:
     """Return the plain data of a YAML text.
 
     Raises:
-        YamlError: the text is no YAML; a key occurs twice in a mapping; more than ``DEEPEST`` lists
-            and mappings are in one another; aliases make more than ``MOST`` values; or a number
-            has more than ``DIGITS`` digits.
+        YamlError: the text is not YAML; a key occurs twice in a mapping; lists and mappings are
+            nested deeper than ``DEEPEST``; aliases make more than ``MOST`` values; or a number has
+            more than ``DIGITS`` digits.
     """
     try:
         return _Loader(text).get_single_data()

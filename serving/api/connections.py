@@ -6,9 +6,9 @@ Here a connection is closed if
 - its headers are longer than `LONGEST_HEADERS` or take longer than `SLOWEST_HEADERS`, or a body
   that is not read for a refused request takes longer than `SLOWEST_MESSAGE`;
 - it is idle between two requests;
-- its client takes nothing of an answer for `SLOWEST_READER`;
-- others are opened beyond a number by address or in all. The one closed is then the oldest without
-  a request that passed the guard, so that connections that ask for nothing keep nobody away.
+- its client reads nothing of an answer for `SLOWEST_READER`;
+- too many are open from its address or in all. The oldest one without a request that passed the
+  guard is then closed, so that idle connections do not exclude other clients.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ LONGEST_HEADERS = 2**16
 SLOWEST_HEADERS = 10.0
 #: Maximum time in seconds to receive a request whose answer does not wait for its body.
 SLOWEST_MESSAGE = 30.0
-#: Maximum time in seconds in which a client takes nothing of its answer.
+#: Maximum time in seconds for which a client reads nothing of its answer.
 SLOWEST_READER = 20.0
 #: Maximum number of connections of an address, and of all.
 MOST_OF_ADDRESS, MOST = 256, 1000
-#: Files that a process needs besides its connections.
+#: File descriptors that a process needs besides those of its connections.
 OTHER_FILES = 64
-#: Bits of an IPv6 address that name its owner.
+#: Length in bits of the prefix of an IPv6 address that identifies its network.
 NETWORK = 64
 #: Seconds between two checks of all connections.
 PAUSE = 1.0
@@ -87,7 +87,7 @@ class Connections:
             environ: the environment variables.
 
         Raises:
-            InputError: the proxy's address is none.
+            InputError: the proxy's address is invalid.
         """
         proxy = read_proxy(environ)
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -99,7 +99,7 @@ class Connections:
         )
 
     def add(self, new: Connection) -> None:
-        """Count a new connection, and close others in its place where there are too many."""
+        """Add a new connection, and close another one if there are too many."""
         owner = new.owner
         of_owner = self._open.setdefault(owner, {})
         of_owner[new] = None
@@ -112,7 +112,7 @@ class Connections:
             self._timer = new.loop.call_later(PAUSE, self._look, new.loop)
 
     def remove(self, old: Connection) -> None:
-        """Count a connection no longer."""
+        """Remove a connection."""
         of_owner = self._open.get(old.owner, {})
         if old in of_owner:
             del of_owner[old]
@@ -152,11 +152,11 @@ class Connection(HttpToolsProtocol):
         self.owner = ""
         """Address of the client, or its network."""
         self._connections = open_connections
-        # Time until which the client has to send something; infinite if it need not.
+        # Time by which the client has to send something; infinite if it need not.
         self._until = math.inf
-        # Time at which the client has left bytes untaken, or infinity, and their number.
+        # Time since which the client has left bytes unread, or infinity, and their number.
         self._stuck, self._unsent = math.inf, 0
-        # Bytes of the headers that are complete, and bytes of which the parser has made nothing.
+        # Bytes of complete headers, and bytes that the parser has not yet returned as a part.
         self._headers = self._unread = 0
         self._has_headers = False
 
@@ -182,19 +182,19 @@ class Connection(HttpToolsProtocol):
         return self._unsent >= before
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin with a new connection."""
+        """Register a new connection, and set its first deadline."""
         super().connection_made(transport)
         self.owner = owner_of(self.client[0]) if self.client else ""
         self._until = self.loop.time() + SLOWEST_HEADERS
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End with the connection."""
+        """Remove the lost connection."""
         self._connections.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read bytes of the client."""
+        """Parse bytes from the client, unless the headers are too long."""
         if self.transport.is_closing():
             return
         self._unread += len(data)
@@ -208,18 +208,18 @@ class Connection(HttpToolsProtocol):
             super().send_400_response(msg)
 
     def on_message_begin(self) -> None:
-        """Begin with a request."""
+        """Reset the counts at the beginning of a request."""
         super().on_message_begin()
         self._headers, self._has_headers = 0, False
 
     def on_url(self, url: bytes) -> None:
-        """Read a part of the request's line."""
+        """Count a part of the request's line."""
         self._unread = 0
         self._headers += len(url)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Read a header; a trailer is left out."""
+        """Count a header; a trailer is counted and ignored."""
         self._unread = 0
         # With the colon, a blank and the line's end.
         self._headers += len(name) + len(value) + 4
@@ -227,7 +227,7 @@ class Connection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin with the answer."""
+        """Start the answer, unless the headers are too long."""
         self._has_headers = True
         if self._headers > LONGEST_HEADERS:
             self._refuse_headers()
@@ -235,31 +235,31 @@ class Connection(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Read a part of the body."""
+        """Receive a part of the body."""
         self._unread = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End with a request."""
+        """Set the deadline after a complete request."""
         self._unread = 0
         super().on_message_complete()
-        # After an early refusal the next request may come; else the guard limits the answer's time.
+        # After an early refusal wait for the next request; else the guard limits the answer's time.
         early = self.cycle is not None and self.cycle.response_complete
         self._until = self.loop.time() + SLOWEST_HEADERS if early else math.inf
 
     def on_response_complete(self) -> None:
-        """End with an answer."""
+        """Set the deadline after a complete answer."""
         if not self.cycle.more_body:
             self._until = self.loop.time() + SLOWEST_HEADERS
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """Stop the answer: the client takes it more slowly than it is made."""
+        """Pause the answer, which the client reads too slowly."""
         self._stuck, self._unsent = self.loop.time(), self._count_unsent()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """Go on with the answer."""
+        """Continue the answer."""
         self._stuck = math.inf
         # The rest is sent in the background.
         self._until = max(self._until, self.loop.time() + SLOWEST_HEADERS)
@@ -274,13 +274,14 @@ class Connection(HttpToolsProtocol):
         return False
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Log nothing: anybody may send such a request, which is answered as any other."""
+        """Log nothing: such a request is answered as any other."""
 
     def _count_unsent(self) -> int:
         """Return the bytes of answers that the client has not received, as far as is known."""
         unsent = self.transport.get_write_buffer_size()
         found = self.transport.get_extra_info("socket")
-        # The system tells only of large steps by itself.
+        # asyncio learns only of large steps; the rest of the unread bytes is in the system's
+        # buffer.
         with contextlib.suppress(OSError):
             kept = fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, bytes(4))
             unsent += int.from_bytes(kept, sys.byteorder)
@@ -296,7 +297,7 @@ class Connection(HttpToolsProtocol):
 
 
 def owner_of(address: str) -> str:
-    """Return an IPv4 address, or the network of an IPv6 address, which has one owner."""
+    """Return an IPv4 address, or the network of an IPv6 address, which one client can use."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

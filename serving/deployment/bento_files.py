@@ -1,7 +1,7 @@
-"""The files of a packed Bento and their checksums; a Bento is a program, not data alone.
+"""The files of a packed Bento, which include a program, and their checksums.
 
-``SHA256SUMS`` lists them in the format of ``sha256sum -c``. It guards against accidents; its
-signature against changes by others too.
+``SHA256SUMS`` lists the checksums in the format of ``sha256sum -c``. They show accidental changes;
+a signature of this file shows changes by others too.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def write_sums(bento: Path) -> bytes:
 def check_bento(bento: Path) -> None:
     """Refuse a Bento whose files are not those that were packed.
 
-    A Bento without checksums, as earlier versions packed them, is taken if its bundle is whole.
+    A Bento without checksums, from an earlier version, is accepted if its bundle is unchanged.
 
     Raises:
         InputError: a file was changed, added or removed, or the bundle was changed.
@@ -56,9 +56,9 @@ def check_bento(bento: Path) -> None:
 
 
 def trusted_copy(path: Path, keys: Path, folder: Path) -> Path:
-    """Copy a signed bundle or Bento to a folder of this process alone, checked as it is read.
+    """Copy a signed bundle or Bento to a folder of this process, and check the bytes copied.
 
-    The copy has the signed content, also if others write to ``path`` meanwhile.
+    The copy has the signed content even if others write to ``path`` at the same time.
 
     Args:
         path: folder of the bundle or Bento.

@@ -127,14 +127,14 @@ class PatientReader:
         return self._columns | self.positions.keys()
 
     def names_once(self, patients: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether each patient has a feature, and no patient has one by both column and name."""
+        """Whether each patient has a feature, and none has one both by its column and its name."""
         if any(map(self.positions.keys().isdisjoint, patients)):
             return False
         names: frozenset[str] = frozenset().union(*patients)
         return self._further.isdisjoint(names) or not any(map(self.repeated_keys, patients))
 
     def repeated_keys(self, patient: Mapping[str, Any]) -> list[str]:
-        """Return the keys of a patient whose feature an earlier key names too."""
+        """Return the keys of a patient whose feature an earlier key means too."""
         seen: set[int] = set()
         repeated = []
         for key in patient:
@@ -209,7 +209,7 @@ def renamed(patient: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]
 def shorten(name: str) -> str:
     """Return a key of a request as an answer may repeat it: of limited length, in valid Unicode."""
     if not name.isascii():
-        # JSON's escapes can encode half a character, which cannot be written as UTF-8.
+        # JSON's escapes can encode a lone surrogate, which cannot be written as UTF-8.
         name = name.encode("utf-8", "replace").decode()
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 

@@ -1,8 +1,8 @@
 """The web page: a form made from the study, and the answer in words and curves.
 
-The page itself holds nothing of the model and needs no token. Its script fetches the form, which
-needs a token if the endpoint has any. The script sends the entries to the endpoint alone, and
-keeps them and the token in memory alone. All files are served from ``files``, under paths that
+The page itself contains no data of the model and needs no token. Its script fetches the form, which
+needs a token if the endpoint has tokens. The script sends the entries only to the endpoint, and
+keeps them and the token only in memory. All files are served from ``files``, under paths that
 change with the content.
 """
 

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array
+from accomplice.training.estimators.checks import UndefinedMetricError
 from accomplice.training.estimators.kaplan_meier import censoring
-from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.metrics.calibration import calibration_at, d_calibration
 from tests.benchmarks.cohorts import EVENT, TIME
 

@@ -173,7 +173,7 @@ def named_features(pairs: list[Pair]) -> dict[str, str]:
 
 
 def say_validation(found: Validation) -> None:
-    """Print doubts about the cohort, its scores beside those of the training run, and verdicts."""
+    """Print warnings on the cohort, its scores next to those of the training run, and verdicts."""
     from accomplice.training.metrics.table import deciding, label
     from accomplice.training.models.predictions import MODEL
     from accomplice.training.validation.validation import MARKS
@@ -214,5 +214,5 @@ def say_validation(found: Validation) -> None:
 
 
 def _written(estimate: Estimate) -> str:
-    """Return an estimate as text, a dash where it is undefined."""
+    """Return an estimate as text; a dash if it is undefined."""
     return "–" if math.isnan(estimate.value) else str(estimate)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 
 from accomplice.data.arrays import Array, Ints
-from accomplice.training.estimators.outcome import UndefinedMetricError
+from accomplice.training.estimators.checks import UndefinedMetricError
 
 #: 97.5 % quantile of the standard normal distribution, for 95 % intervals.
 Z95 = NormalDist().inv_cdf(0.975)

@@ -11,7 +11,7 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints, Reals
 from accomplice.data.cells.rounding import round_off
-from accomplice.training.estimators.outcome import UndefinedMetricError, checked_outcome
+from accomplice.training.estimators.checks import UndefinedMetricError, checked_outcome
 
 #: Width of the classes of predicted log-hazard ratio of censoring that share a curve.
 STEP = 0.2

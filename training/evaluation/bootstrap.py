@@ -1,8 +1,8 @@
 """Bootstrap draws of patients, and observed outcomes with the draws that all statistics share.
 
 A statistic is an array (1 + d, …): its value in all patients, then in each of d draws, so that the
-difference of two statistics is paired; `Estimate.of_draws` makes its interval. The number of
-patients decides how draws are made and scored:
+difference of two statistics is paired; `Estimate.of_draws` computes its interval. How draws are
+made and scored depends on the number of patients:
 
 - up to `PAIRS`, each draw is scored anew: concordances by pairs, Kaplan-Meier and calibration
   slopes by weighted counts;
@@ -23,6 +23,7 @@ from typing import Self
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.training.estimators.checks import UndefinedMetricError
 from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.intervals import Estimate, resamples
 from accomplice.training.estimators.kaplan_meier import (
@@ -31,7 +32,6 @@ from accomplice.training.estimators.kaplan_meier import (
     censoring,
     inverse_censoring,
 )
-from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.evaluation.record import Curve
 from accomplice.training.metrics.auc_and_concordance_draws import (
     ConcordanceScore,
@@ -56,7 +56,7 @@ class BootstrapDraws:
     """Bootstrap draws of patients, or of blocks of patients."""
 
     counts: Array
-    """(1 + d, u) number of times that a draw holds a unit; the first row is 1 for each unit."""
+    """(1 + d, u) number of times that a draw includes a unit; the first row is 1 for each unit."""
     unit: Ints
     """(n,) unit of each patient."""
     single: bool
@@ -98,12 +98,12 @@ class BootstrapDraws:
 
     @cached_property
     def patient_counts(self) -> Array:
-        """(1 + d, n) number of times that a draw holds each patient's unit."""
+        """(1 + d, n) number of times that a draw includes each patient's unit."""
         whole = np.array_equal(self.unit, np.arange(self.counts.shape[1]))
         return self.counts if whole else self.counts[:, self.unit]
 
     def mean(self, parts: Array) -> Array:
-        """Return the mean (1 + d, …) of values (n, …); NaN where a draw holds no patient."""
+        """Return the mean (1 + d, …) of values (n, …); NaN where a draw includes no patient."""
         columns = parts.reshape(len(parts), math.prod(parts.shape[1:]))
         if self.single:
             counts, sums, sizes = self.patient_counts, columns, np.ones(len(parts))
@@ -145,8 +145,7 @@ class BootstrappedOutcome(Outcome):
             horizon: months to which models are judged.
             draws: number d of draws.
             seed: seed of the draws.
-            weights: distribution of the censoring time; if absent, the same for all
-                patients.
+            weights: distribution of the censoring time; if absent, the same for all patients.
         """
         drawn = BootstrapDraws.of(len(time), draws, seed)
         return cls(time, event, weights or censoring(time, event), horizon, drawn)
@@ -169,7 +168,7 @@ class BootstrappedOutcome(Outcome):
         return replace(self, draws=self.draws.first(draws))
 
     def output(self, risk: Array, grid: TimeGrid, cumulative: Array) -> tuple[ModelOutput, Array]:
-        """Return a model's predictions as metrics read them, and its Brier score by time (t,).
+        """Return the predictions as :class:`ModelOutput`, and the Brier score by time (t,).
 
         Args:
             risk: (n,) log-hazard, less the mean of the patient's fold.
@@ -286,7 +285,7 @@ def band(figure: Array) -> Curve:
 
 
 def simultaneous_bands(figures: Sequence[Array]) -> list[Curve]:
-    """Return statistics (1 + d, t) as curves with bands that all hold at once with 95 % confidence.
+    """Return statistics (1 + d, t) as curves with simultaneous 95 % bands.
 
     A band is the value ± c standard errors of its draws; c is the 95th percentile over draws of the
     largest distance of any statistic from its value, in standard errors (the sup-t band: Montiel
@@ -309,9 +308,9 @@ def simultaneous_bands(figures: Sequence[Array]) -> list[Curve]:
 def standardised_mean(figures: Sequence[Array]) -> Estimate:
     """Return the mean of several statistics (1 + d, t), each over its standard error.
 
-    One test of all of them: the mean's own standard error is that of the draws, so that it holds
-    however they correlate (O'Brien, "Procedures for comparing samples with multiple endpoints",
-    Biometrics 1984). NaN where no statistic varies.
+    It is a global test of all statistics. The mean's standard error is that of its draws, so that
+    the test is valid for any correlation between them (O'Brien, "Procedures for comparing samples
+    with multiple endpoints", Biometrics 1984). NaN where no statistic varies.
     """
     joined = np.concatenate(figures, axis=1)
     se = (joined[1:] - joined[0]).std(axis=0)

@@ -10,6 +10,7 @@ import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cells.rounding import round_off
+from accomplice.training.estimators.checks import UndefinedMetricError
 from accomplice.training.estimators.complementary_log_log import (
     derivatives,
     fit_complementary_log_log,
@@ -17,7 +18,6 @@ from accomplice.training.estimators.complementary_log_log import (
 from accomplice.training.estimators.hazard import TimeGrid, log_risk, survival
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import inverse_censoring
-from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import EVENTS_A_POINT, EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import BootstrappedOutcome
 from accomplice.training.evaluation.record import CalibrationAt

@@ -29,8 +29,8 @@ def decisions(
 ) -> tuple[Decision, ...]:
     """Return the net benefit of acting on each model's event probabilities, for each month.
 
-    Thresholds are those of ``thresholds_among``; the gain over the strongest baseline has bands
-    that hold over all months and thresholds at once, and is NaN without a baseline.
+    Thresholds are those of ``thresholds_among``; the gain over the strongest baseline has
+    simultaneous bands over all months and thresholds, and is NaN without a baseline.
 
     Args:
         followed: outcomes of n patients, and bootstrap draws.
@@ -75,6 +75,6 @@ def decisions(
 
 
 def _parts(followed: BootstrappedOutcome, chance: Array, thresholds: Array, at: float) -> Array:
-    """Return each patient's part (n, t) of the net benefit of acting on event probabilities."""
+    """Return each patient's contribution (n, t) to the net benefit at the thresholds."""
     outcome = followed.event, followed.time
     return net_benefit_contributions(*outcome, chance, thresholds, at, followed.weights)

@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.training.estimators.checks import checked_survival
 from accomplice.training.estimators.intervals import Estimate, plain, wilson
 from accomplice.training.estimators.logistic import expit, fit_logistic, logit
-from accomplice.training.estimators.outcome import checked_survival
 from accomplice.training.evaluation.bootstrap import BootstrapDraws
 from accomplice.training.metrics.calibration import CalibrationGroups
 from accomplice.training.models.response import shift_to_rate

@@ -1,8 +1,8 @@
 """Review of a survival model: its whole evaluation as one record without patients.
 
-All parts that are made here share the patients, the bootstrap draws and the time budget. Scores and
-gains are taken from the evaluation. Like them, all parts but calibration (slopes, observed over
-expected events) are of predictions without the treatment, which the baselines do not know either.
+All parts share the patients, the bootstrap draws and the time budget. Scores and gains are taken
+from the evaluation. All parts but calibration (slopes, observed over expected events) are of
+predictions without the treatment, which the baselines do not use either.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from accomplice.data.errors import enumerated
 from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
+from accomplice.training.estimators.checks import UndefinedMetricError
 from accomplice.training.estimators.hazard import TimeGrid, log_risk
 from accomplice.training.estimators.intervals import Estimate
-from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import EVENTS_TO_JUDGE
 from accomplice.training.evaluation.bootstrap import FEW, BootstrappedOutcome
 from accomplice.training.evaluation.calibration import (
@@ -72,8 +72,8 @@ def review(
         ensemble: ensemble of the model, for the instability.
         config: settings, of which the seed is used.
         tick: progress callback.
-        budget: time budget; parts for which no time is left, except the first, stay empty, and the
-            notes name them.
+        budget: time budget; when it ends, remaining parts other than the first stay empty and are
+            listed in the notes.
     """
     whole, notes = predicted, list(predicted.notes)
     rows = sample(len(predicted.cohort), MOST_REVIEWED, config.seed)
@@ -191,9 +191,10 @@ def strongest_baseline(evaluation: Evaluation) -> str:
 def _within(
     budget: Budget, tick: Tick, steps: Mapping[str, Callable[[], dict[str, Any]]]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Do the first step, and further ones while time is left; return parts and undone steps.
+    """Return the parts of the first step, and of further ones while time is left.
 
-    Parts of undone steps are empty.
+    Returns:
+        The parts, empty for steps not done; and the names of these steps.
     """
     parts = ("risk_groups", "calibration", "decisions", "subgroups", "patterns", "modalities")
     made: dict[str, Any] = {"auc": {}, "brier": {}} | dict.fromkeys(parts, ())
@@ -208,7 +209,7 @@ def _within(
 
 
 def on_censoring(evaluation: Evaluation) -> str:
-    """Return a note on the weights for censoring, and on how far they move the model's figures."""
+    """Return a note on the censoring weights, and on the model's figures with and without them."""
     chosen, p = evaluation.censoring, evaluation.censoring.p_in_words
     if not chosen.by:
         if not chosen.p:

@@ -21,9 +21,9 @@ from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Cohort
 from accomplice.data.drafting.leaks import correlation_with, ranks
 from accomplice.data.preprocessing.preprocessor import Preprocessor
+from accomplice.training.estimators.checks import UndefinedMetricError
 from accomplice.training.estimators.cox import RiskSets, fit_cox, ridge_path
 from accomplice.training.estimators.kaplan_meier import censoring, nelson_aalen
-from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import TOO_GOOD
 from accomplice.training.metrics.concordance import concordance_contributions, harrell_c
 

@@ -15,15 +15,15 @@ from typing import ClassVar
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints, Reals
+from accomplice.training.estimators.checks import (
+    UndefinedMetricError,
+    checked_finite,
+    checked_outcome,
+)
 from accomplice.training.estimators.kaplan_meier import (
     Censoring,
     GroupedCensoring,
     inverse_censoring,
-)
-from accomplice.training.estimators.outcome import (
-    UndefinedMetricError,
-    checked_finite,
-    checked_outcome,
 )
 from accomplice.training.metrics.concordance import concordance_contributions, concordances
 from accomplice.training.metrics.score import ModelOutput, Outcome, Score

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Reals
+from accomplice.training.estimators.checks import checked_outcome, checked_survival, checked_times
 from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.estimators.kaplan_meier import Censoring, inverse_censoring
-from accomplice.training.estimators.outcome import checked_outcome, checked_survival, checked_times
 from accomplice.training.metrics.score import ModelOutput, Outcome, Score
 
 #: Number of times at which the Brier score is taken.

@@ -9,6 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Ints, Reals
+from accomplice.training.estimators.checks import (
+    UndefinedMetricError,
+    checked_outcome,
+    checked_survival,
+)
 from accomplice.training.estimators.chi_square import ChiSquare
 from accomplice.training.estimators.complementary_log_log import fit_complementary_log_log
 from accomplice.training.estimators.intervals import Estimate
@@ -18,13 +23,8 @@ from accomplice.training.estimators.kaplan_meier import (
     inverse_censoring,
     observed_survival,
 )
-from accomplice.training.estimators.outcome import (
-    UndefinedMetricError,
-    checked_outcome,
-    checked_survival,
-)
 
-#: Newton decrement gᵀH⁻¹g, as a part of the sum of weights, below which a step is the last.
+#: Newton decrement gᵀH⁻¹g, divided by the sum of weights, below which the fit has converged.
 PROMISED = 1e-12
 #: Predictions are clipped to [CLIP, 1 − CLIP], since 0 and 1 would have infinite leverage.
 CLIP = 1e-4
@@ -150,7 +150,7 @@ def calibration_groups(
         survival_at_horizon: (n,), predicted probability to be event-free after the horizon.
         horizon: time to which survival is predicted, in the unit of `time`.
         groups: maximum number of groups; equal predictions share a group.
-        level: coverage of the intervals.
+        level: confidence level of the intervals.
         censoring: distribution of the censoring time; if absent, the same for all patients.
 
     Returns:
@@ -320,7 +320,7 @@ def d_calibration(event: Bools, survival_at_time: Reals, bins: int = 10) -> ChiS
     event, survival = checked_outcome(event, survival)
     if bins < 2:
         raise ValueError(f"bins must be 2 or more, got {bins}")
-    # Censored at survival 0: the whole patient belongs to the lowest bin.
+    # A patient censored at survival 0 belongs to the lowest bin.
     whole = np.flatnonzero(event | (survival == 0))
     label = np.minimum((survival * bins).astype(np.int64), bins - 1)
     part = (survival * bins)[:, None] - np.arange(bins)

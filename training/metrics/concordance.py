@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accomplice.data.arrays import Array, Bools, Ints, Reals
+from accomplice.training.estimators.checks import (
+    UndefinedMetricError,
+    checked_finite,
+    checked_outcome,
+)
 from accomplice.training.estimators.kaplan_meier import (
     Censoring,
     GroupedCensoring,
     inverse_censoring,
-)
-from accomplice.training.estimators.outcome import (
-    UndefinedMetricError,
-    checked_finite,
-    checked_outcome,
 )
 
 
@@ -186,7 +186,7 @@ def _share(weights: _PairWeights, ranks: _Ranks, favourable: Array) -> float:
 
 @dataclass(frozen=True)
 class _Ranks:
-    """Patients sorted so that those comparable to an event stand after it."""
+    """Patients sorted so that those comparable to an event come after it."""
 
     event: Bools
     """(n,) as given."""
@@ -339,9 +339,9 @@ def _crossings(
 ) -> tuple[Array, Array]:
     """Count for each entry of a permutation of 0…n−1 the smaller entries after it.
 
-    A radix sort from the highest bit: two entries part at the first bit in which they differ,
-    and there, within the block that agrees above it, the zeros after a one are counted, and the
-    ones before a zero weighed.
+    A radix sort from the highest bit: two entries are separated at the first bit in which they
+    differ. There, within the block that agrees in all higher bits, the zeros after a one are
+    counted, and the weights of the ones before a zero are summed.
 
     Args:
         rank: (n,) the permutation.

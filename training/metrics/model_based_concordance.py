@@ -15,8 +15,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from accomplice.data.arrays import Array, Reals
+from accomplice.training.estimators.checks import UndefinedMetricError, checked_finite
 from accomplice.training.estimators.hazard import TimeGrid, survival
-from accomplice.training.estimators.outcome import UndefinedMetricError, checked_finite
 
 #: Nodes of the Gauss-Legendre rule in each bin; the integrals are exact to some 1e-10 as long as
 #: the hazards of a pair sum to less than 30 in a bin.

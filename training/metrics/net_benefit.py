@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Reals
+from accomplice.training.estimators.checks import checked_finite, checked_outcome
 from accomplice.training.estimators.kaplan_meier import Censoring, inverse_censoring
-from accomplice.training.estimators.outcome import checked_finite, checked_outcome
 
 #: Thresholds of a decision curve: event probabilities from which on one would act.
 THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.025), 3)

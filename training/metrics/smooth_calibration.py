@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from accomplice.data.arrays import Array, Bools, Reals
+from accomplice.training.estimators.checks import checked_finite, checked_outcome
 from accomplice.training.estimators.cox import RiskSets, fit_cox
 from accomplice.training.estimators.intervals import Number
-from accomplice.training.estimators.outcome import checked_finite, checked_outcome
 from accomplice.training.estimators.proportional_hazards import natural_spline
 from accomplice.training.metrics.calibration import CLIP
 

@@ -1,7 +1,7 @@
 """A bundle's folder: files and their checksums; a bundle with a changed byte is refused.
 
-A bundle may come from anywhere. So the names of its files are fixed, only regular files are read,
-none beyond its bound, and each once: the bytes that are checked are those that are used.
+A bundle may come from an untrusted source. So the names of its files are fixed, only regular files
+up to a maximum size are read, and each is read once: the bytes that are checked are those used.
 """
 
 from __future__ import annotations
@@ -71,10 +71,7 @@ class Content:
         return json.loads(self.files[name], parse_constant=_refuse_constant)
 
     def write(self, folder: Path) -> Path:
-        """Write the files and the signature into a new folder, and return it.
-
-        Nothing else that lay beside them is written.
-        """
+        """Write these files and the signature into a new folder, and return the folder."""
         signed = {} if self.signature is None else {SIGNATURE: self.signature}
         folder.mkdir(parents=True)
         for name, raw in {**self.files, **signed}.items():
@@ -141,7 +138,7 @@ def _listed(path: Path) -> set[str]:
 def write_folder(
     path: Path, study: Study, files: Mapping[str, bytes], *, force: bool = False
 ) -> None:
-    """Write a bundle's files and their manifest; the folder appears whole or not at all.
+    """Write a bundle's files and their manifest; the folder appears only when it is complete.
 
     Args:
         path: folder to write to.
@@ -165,7 +162,7 @@ def write_folder(
     fresh.mkdir()
     for name, raw in {**files, MANIFEST: to_json(manifest)}.items():
         (fresh / name).write_bytes(raw)
-    # The old bundle goes only when the new one is in its place.
+    # The old bundle is removed only after the new one is in its place.
     aside = path.parent / f".{path.name}.old"
     shutil.rmtree(aside, ignore_errors=True)
     if path.exists():
@@ -260,7 +257,7 @@ def _read(file: Path, most: int) -> bytes | None:
     Raises:
         InputError: it is no regular file, larger than ``most`` bytes, or cannot be read.
     """
-    # Neither a link is followed nor a pipe waited for; other systems lack the two.
+    # Do not follow a link or wait for a pipe; some systems lack these two flags.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     flags |= getattr(os, "O_BINARY", 0)
     try:
@@ -289,9 +286,10 @@ def _refuse_constant(name: str) -> float:
 
 
 def without_sketch(content: Content) -> Content:
-    """Return a bundle's content without a sketch of its training patients, and so unsigned.
+    """Return a bundle's content without the sketch of its training patients.
 
-    Content that holds none is returned as it is.
+    The result has no signature, since its manifest differs. Content without a sketch is returned as
+    it is.
     """
     made = content.json("provenance.json")
     if SKETCH not in made:

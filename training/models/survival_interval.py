@@ -1,15 +1,15 @@
-"""The 80 % interval of a patient's survival, from a posterior beside the ensemble.
+"""The 80 % interval of a patient's survival, from the posterior of a second model.
 
-The spread of an ensemble's members says how far they differ, not how far their mean is from the
-truth. The interval therefore rests on a model whose posterior is known: a piecewise-exponential
-regression on the same design, with linear and curved terms of the features
+The spread of an ensemble's members shows how far they differ, not how far their mean is from the
+truth. The interval is therefore computed from a model with a known posterior: a
+piecewise-exponential regression on the same design, with linear and curved terms of the features
 (``estimators.hazard_posterior``). The curved ones are random cosine features of a Gaussian kernel
 (Rahimi and Recht, "Random features for large-scale kernel machines", NIPS 2007), less their linear
 part. The posterior gives the mean m and the variance V of the log cumulative hazard at each month.
 
 The ensemble predicts L. If the truth is N(m, V), the mean square of its distance from (L + m) / 2
 is V + (L − m)² / 4: the interval is (L + m) / 2 ± z √(V + (L − m)² / 4), with z the normal
-quantile. It is wider where the ensemble and the posterior disagree, and holds L.
+quantile. It is wider where the ensemble and the posterior disagree, and includes L.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from accomplice.training.estimators.hazard_posterior import LARGEST
 #: Coverage of the interval, and its half width in standard deviations.
 LEVEL = 0.8
 HALF = NormalDist().inv_cdf((1 + LEVEL) / 2)
-#: Standard deviations beyond which a column of the design counts no further.
+#: Standard deviations to which a column of the design is clipped.
 FARTHEST = 5.0
 #: Lower bound of a cumulative hazard before the logarithm.
 LEAST = 1e-12
@@ -109,7 +109,7 @@ class SurvivalInterval:
     """(j,) mean of ``log_time`` up to the end of each bin, weighted by the hazard of ``level``."""
 
     def log_hazards(self, cumulative: Array, terms: Array) -> LogHazards:
-        """Return centre and variance of the intervals; see the module.
+        """Return centre and variance of the intervals; see the module's docstring.
 
         Args:
             cumulative: (n, j + 1) cumulative hazard that the ensemble predicts.

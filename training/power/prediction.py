@@ -1,6 +1,6 @@
-"""Texts on the patients that a prediction model needs, by `data.checks.sample_size`.
+"""Texts on the sample size of a prediction model, by the criteria of `data.checks.sample_size`.
 
-R² is the Cox-Snell R² adjusted for optimism, by which the criteria are stated.
+R² is the Cox-Snell R² adjusted for optimism, as in the criteria.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ def population_of(
     mean_follow_up: float | None,
     horizon: float | None,
 ) -> Population:
-    """Return the patients by what is given, the rest from a cohort.
+    """Return the population of given figures, completed from a cohort.
+
+    Args:
+        cohort: cohort from which figures that are None are taken; None: all three are needed.
+        rate: events per unit of time.
+        mean_follow_up: mean follow-up, in that unit.
+        horizon: time at which the risk is predicted, in that unit.
 
     Raises:
         InputError: without a cohort, one of the three is missing.
@@ -46,7 +52,7 @@ def population_of(
 
 
 def anticipated(population: Population, c: float | None, r2: float | None) -> tuple[float, str]:
-    """Return the anticipated R² and where it is from; without C or R² a usual one is taken.
+    """Return the anticipated R² and its source in words; without C or R² a usual one is taken.
 
     Raises:
         InputError: both are given, or C is at most 0.5.
@@ -85,7 +91,7 @@ def table(found: SampleSize) -> Table:
 
 
 def conclusion(found: SampleSize, r2: float, patients: int | None) -> list[str]:
-    """Return sentences on the size needed, and on the size asked about if one is."""
+    """Return sentences on the size needed and, if given, on a number of patients."""
     lines = [
         f"needs {found.patients} patients with {found.events} events, "
         f"{found.events_per_parameter:.1f} a parameter: {found.decides.name} decides"

@@ -1,4 +1,4 @@
-"""Promotion: the alias ``champion`` in the registry, with tags that record each move and try."""
+"""Promotion: the alias ``champion`` in the registry, and tags on promotions and comparisons."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ REPLACED = "replaced_version"
 FORCED = "forced_because"
 #: Tag of a version promoted by force: the names of the rules that failed.
 FAILED = "forced_over"
-#: Tag of a promoted version: the best champion up to it, itself included.
+#: Tag of a promoted version: the best champion so far, which may be this version.
 BEST = "best_so_far"
-#: Tag of a promoted version: its comparison with the champion before, with the loss not excluded.
+#: Tag of a promoted version: the gate's rule ``NOT_WORSE`` on the champion before it, in words.
 COMPARED = "compared_with_champion"
 #: Prefix of a registered model's tags, one for each model that was compared on a cohort.
 TRIED = "compared"
-#: Number of characters by which a cohort or a bundle is named in such a tag.
+#: Number of characters of a fingerprint or digest in such a tag.
 SHORT = 12
 #: Maximum length of a version's description, in characters, that every database takes.
 LONGEST = 5000
 
 
 def champion_of(client: MlflowClient, name: str) -> ModelVersion | None:
-    """Return the version of a registered model that is champion.
+    """Return the champion of a registered model.
 
     None if there is none, or if the registry cannot be read.
     """
@@ -51,10 +51,16 @@ def champion_of(client: MlflowClient, name: str) -> ModelVersion | None:
 
 
 def version_of(client: MlflowClient, name: str, digest: str, model: str) -> str | None:
-    """Return the version of a registered model that holds a bundle, by its digest.
+    """Return the version of a registered model with a given bundle.
 
-    Of several such versions it is the champion, or else the one that the address ``model`` names,
-    or else the newest; None if there is none.
+    Of several such versions it is the champion, or else the one of the address ``model``, or else
+    the newest; None if there is none.
+
+    Args:
+        client: client of the registry.
+        name: name of the registered model.
+        digest: digest of the bundle.
+        model: address of the model, as the user gave it.
     """
     versions = client.search_model_versions(f"name='{name}'")
     same = [
@@ -71,10 +77,11 @@ def version_of(client: MlflowClient, name: str, digest: str, model: str) -> str 
 
 
 def best_of(client: MlflowClient, champion: ModelVersion) -> str:
-    """Return the version that was the best champion so far, as its promotions found.
+    """Return the version that is the best champion so far.
 
-    A challenger takes its place if it is certainly better, or is promoted by force. Champions
-    promoted without this tag are followed back to the first, or to one promoted by force.
+    A challenger becomes the best if it is significantly better than the champion, or is promoted by
+    force. If the champion has no tag ``BEST``, it is the first of the champions that it replaced,
+    or the last one promoted by force.
     """
     version, seen = champion, {str(champion.version)}
     with contextlib.suppress(MlflowException):

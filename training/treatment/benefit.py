@@ -5,8 +5,8 @@ log-hazard ratio. The blind hazard h is that of similar patients, of whom a shar
 is treated. The hazards with and without treatment are those whose mean, weighted by e and 1 − e, is
 h: HR · h / (1 − e + e · HR) and h / (1 − e + e · HR). All results are means or quantiles over the
 posterior. That of a gain allows for the prognosis as well: the log cumulative hazard and the
-log-hazard ratio are independent normal variables, read at the points of a lattice (Niederreiter,
-"Random number generation and quasi-Monte Carlo methods", SIAM 1992).
+log-hazard ratio are independent normal variables, evaluated at the points of a lattice
+(Niederreiter, "Random number generation and quasi-Monte Carlo methods", SIAM 1992).
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ class Arms(NamedTuple):
 
 
 class Prognosis(NamedTuple):
-    """Blind cumulative hazards of n patients at one month, and how sure they are."""
+    """Blind cumulative hazards of n patients at one month, and their uncertainty."""
 
     cumulative: Array
     """(n,) median of each cumulative hazard."""
     sd: Array
-    """(n,) standard deviation of its logarithm, 0 where it is taken as certain."""
+    """(n,) standard deviation of its logarithm; 0 if uncertainty is ignored."""
 
 
 class Benefit(NamedTuple):
@@ -146,7 +146,14 @@ def arms(cumulative: Array, effect: PatientEffect) -> Arms:
 
 
 def benefit(cumulative: Array, grid: TimeGrid, horizon: float, effect: PatientEffect) -> Benefit:
-    """Return the benefit at a horizon from blind cumulative hazards (n, j + 1) that are certain."""
+    """Return the benefit at a horizon, without the uncertainty of the blind cumulative hazards.
+
+    Args:
+        cumulative: (n, j + 1) blind cumulative hazards.
+        grid: time grid of the j bins.
+        horizon: month of the gain, and end of the restricted mean.
+        effect: effect on the n patients.
+    """
     blind = Prognosis(grid.at(cumulative, np.array([horizon]))[:, 0], np.zeros(len(cumulative)))
     return benefit_of(arms(cumulative, effect), blind, grid, horizon, effect)
 
@@ -190,7 +197,7 @@ def advise(
 
     Args:
         found: the benefits.
-        effect: the effect; its propensity shows whether both arms hold patients like this one.
+        effect: the effect; its propensity shows whether both arms have such patients.
         option: (n,) 1 where the treatment is an option, 0 where it is none, NaN where unknown.
         treatment: the treatment, for its label and the features that make it an option.
         distrust: reason why the effect seen in training is not credible; empty if there is none.

@@ -24,11 +24,11 @@ from accomplice.data.rows.treatment import is_option
 from accomplice.data.splits import within
 from accomplice.training.config import Config
 from accomplice.training.estimators.censoring import censoring_of
+from accomplice.training.estimators.checks import UndefinedMetricError
 from accomplice.training.estimators.hazard_ratios import fit_effects
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.kaplan_meier import Censoring, censoring, judged_horizon
 from accomplice.training.estimators.logistic import logit
-from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.estimators.policy import COMMON, RARE, WORTH
 from accomplice.training.estimators.proportional_hazards import zph_test
 from accomplice.training.treatment.arm_scores import arm_scores

@@ -1,16 +1,16 @@
-"""Sensitivity of a treatment's hazard ratio: to confounding not recorded, and to its one number.
+"""Sensitivity of a treatment's hazard ratio to unmeasured confounding and to its change over time.
 
-The E-value is the least strength of association, as a risk ratio, that an unrecorded confounder
-would need with both treatment and event, beyond what is recorded, to explain a hazard ratio away
-(VanderWeele and Ding, "Sensitivity analysis in observational research: introducing the E-value",
-Ann Intern Med 2017). The tipping points say the same of one binary confounder: the hazard ratio
-that it would need, by the difference of its prevalence between the arms (Lin, Psaty and Kronmal,
-"Assessing the sensitivity of regression results to unmeasured confounders in observational
-studies", Biometrics 1998).
+The E-value is the minimum strength of association, as a risk ratio, that an unmeasured confounder
+would need with both treatment and event, given the recorded features, to explain a hazard ratio
+away (VanderWeele and Ding, "Sensitivity analysis in observational research: introducing the
+E-value", Ann Intern Med 2017). The tipping points are the hazard ratios that a binary confounder
+would need, by the difference of its prevalence between the arms (Lin, Psaty and Kronmal, "Assessing
+the sensitivity of regression results to unmeasured confounders in observational studies",
+Biometrics 1998).
 
-One hazard ratio is an average where the effect changes with time. Beside it stand the test of
-proportional hazards, the ratio from later landmarks on, and the gain in restricted mean survival,
-which assumes nothing of the kind.
+If the effect changes with time, one hazard ratio is an average. Therefore proportional hazards are
+tested, and the hazard ratio from later landmarks on and the gain in restricted mean survival time
+are reported too; the latter does not assume proportional hazards.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from accomplice.training.treatment.rate import mean
 
 #: Differences of prevalence at which tipping points are listed.
 DIFFERENCES = (0.1, 0.2, 0.3, 0.4, 0.5)
-#: Intervals of time over which the gain of survival is summed.
+#: Number of intervals of time over which the gain of survival is integrated.
 INTERVALS = 20
 
 
 @dataclass(frozen=True)
 class Unrecorded:
-    """Strength of an unrecorded confounder that would move a hazard ratio to 1."""
+    """Strength of an unmeasured confounder that would explain a hazard ratio away."""
 
     e_value: float
     """E-value of the estimate."""
@@ -80,12 +80,12 @@ class Unrecorded:
 
 @dataclass(frozen=True)
 class OverTime:
-    """How the treatment's hazard ratio changes over follow-up."""
+    """Change of the treatment's hazard ratio over follow-up."""
 
     p: float
     """p value of the test of proportional hazards."""
     ratios: tuple[tuple[float, Estimate], ...]
-    """Month, and the hazard ratio counted from it on, while enough patients are left."""
+    """Landmark in months, and the hazard ratio from it on, as far as enough patients are left."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data, undefined ones as null."""
@@ -106,7 +106,7 @@ def rmst_gain(gained: Array, step: float) -> Estimate:
 
     Example:
         >>> print(rmst_gain(np.array([[0.05, 0.05], [0.10, 0.10]]), 30.0))
-        3.00 (3.00 to 3.00)
+        3.000 (3.000 to 3.000)
     """
     return mean(step * (gained.sum(axis=0) - gained[-1] / 2))
 
@@ -148,8 +148,8 @@ def tipping_points(hr: float, difference: Array) -> Array:
 
     Args:
         hr: the hazard ratio, or an end of its interval.
-        difference: (k,) differences d of prevalence between the arms, in (0, 1); in the direction
-            that makes the hazard ratio what it is.
+        difference: (k,) differences d of prevalence between the arms, in (0, 1), in the direction
+            of the confounding.
 
     Example:
         >>> tipping_points(0.7, np.array([0.1, 0.2, 0.4])).round(2)

@@ -1,4 +1,4 @@
-"""Predictions for another cohort, which has its own study file, and judgement of responses."""
+"""Predictions for another cohort, which has its own study file, and evaluation of responses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class External:
     """A bundle's predictions for a cohort that it was not trained on."""
 
     bundle: Bundle
-    """The bundle, which reads expression on the cohort's scale where enough patients have it."""
+    """The bundle; expression is scaled by the cohort's own patients where enough have it."""
     model: SurvivalModel
     """The bundle's model of the judged endpoint."""
     cohort: Cohort
@@ -46,7 +46,8 @@ class External:
     predicted: Predictions
     """The patients with the model's features, and the model's curves for them."""
     finish: Callable[[Array], Array]
-    """Function: blind cumulative hazards (n, j + 1) -> those under the patients' treatment."""
+    """Function from cumulative hazards (n, j + 1) without the treatment to those under the
+    patients' treatment."""
 
 
 def choose_endpoint(bundle: Bundle, study: Study, asked: str | None) -> tuple[str, str]:
@@ -55,7 +56,8 @@ def choose_endpoint(bundle: Bundle, study: Study, asked: str | None) -> tuple[st
     Args:
         bundle: the model.
         study: study of the patients to judge on.
-        asked: endpoint of the study that the user named; None without one.
+        asked: endpoint of the study that the user gave; None: the model's if the study has it,
+            else the study's first.
 
     Raises:
         InputError: the model predicts no survival, or the study has no such endpoint.
@@ -74,7 +76,7 @@ def choose_endpoint(bundle: Bundle, study: Study, asked: str | None) -> tuple[st
 
 
 def refuse_seen(bundle: Bundle, cohort: Cohort, path: str) -> None:
-    """Refuse a cohort that a model was trained on, or updated by, as known by its fingerprint.
+    """Refuse a cohort that a model was trained or updated on, by its fingerprint.
 
     The training cohort is refused with any one of its survival endpoints, and with all of them.
 
@@ -108,7 +110,7 @@ def predict_cohort(
         bundle: the model, trained on other patients.
         endpoint: survival endpoint of the bundle to judge.
         cohort: the patients by their own study file, with one survival endpoint.
-        named: feature of the model -> feature of the cohort, where the user names the match.
+        named: feature of the model -> feature of the cohort, for matches that the user gives.
 
     Raises:
         InputError: as :func:`matching.match.match_patients`.
@@ -148,7 +150,7 @@ def predict_cohort(
 
 
 def on_cohort_scale(bundle: Bundle, values: Array, centre: NDArray[np.str_] | None) -> Bundle:
-    """Return a bundle that reads expression on the scale of new patients; see `matching.scales`.
+    """Return a bundle that scales expression by new patients; see `matching.scales`.
 
     Args:
         bundle: the model.
@@ -184,7 +186,7 @@ def on_cohort_scale(bundle: Bundle, values: Array, centre: NDArray[np.str_] | No
 def judge_labels(
     external: External, patients: Patients, config: Config
 ) -> tuple[dict[str, ResponseEvaluation], dict[str, str]]:
-    """Judge the binary endpoints that model and study share.
+    """Evaluate the model's predictions of binary endpoints that the study has too.
 
     Args:
         external: the model's predictions for the cohort.
@@ -244,12 +246,12 @@ def _with_model_features(model: Study, cohort: Cohort, values: Array) -> Cohort:
 
 
 def why_few(cohort: Cohort, horizon: float, fewest: int) -> str:
-    """Return a sentence if a cohort has too few events to judge a model by; empty otherwise.
+    """Return an error text if a cohort has too few events to judge a model; empty otherwise.
 
     Args:
         cohort: the patients.
         horizon: month up to which events count.
-        fewest: least number of events.
+        fewest: minimum number of events.
     """
     seen = int((cohort.event & (cohort.time <= horizon)).sum())
     if seen >= fewest:

@@ -26,10 +26,10 @@ from accomplice.training.validation.validation import (
 def of_discrimination(validation: Validation) -> Verdict:
     """Return the verdict on discrimination, by the 95 % interval of Uno's C.
 
-    The tone is ``absent`` without an interval, ``alarm`` if its lower end is at most 0.5,
-    ``caution`` if training patients are among these, or Uno's C is certainly lower than in training
-    once the case mix is taken into account, or lower than in training where the model expects no
-    lower C of these patients; and else ``yes``.
+    The tone is ``absent`` without an interval, and ``alarm`` if its lower end is at most 0.5. It is
+    ``caution`` if training patients are among the cohort's, or if Uno's C is significantly lower
+    than in training, either after allowing for the case mix or without a lower model-based
+    concordance. Else it is ``yes``.
     """
     here, change = validation.evaluation.scores[MODEL].uno_c, validation.change_in_c
     beyond = validation.change_beyond_case_mix
@@ -70,12 +70,13 @@ def of_calibration(
     """Return the verdict on calibration, by one test over all follow-up.
 
     The tone is ``absent`` without a test, ``alarm`` if its p value is below ``SIGNIFICANT``, else
-    ``yes`` if slope and observed over expected are within ``SOUND`` at the middle month or not
-    determined there, and ``no``, too few patients to tell, if they are not.
+    ``yes`` if the intervals of slope and observed/expected over all follow-up lie in ``SOUND``, and
+    ``no`` if there are too few patients for that.
 
     Args:
-        calibration: calibration at each of several months; that at the middle one is named.
-        joint: level and slope over all follow-up, and their test; None with too few events.
+        calibration: calibration at several months; figures of the middle one are in the text.
+        joint: observed/expected and slope over all follow-up, and their test; None with too few
+            events.
         whose: subject of the sentences.
     """
     middle = calibration[len(calibration) // 2]
@@ -99,7 +100,7 @@ def of_calibration(
 
 
 def of_update(checked: CheckedUpdate) -> Verdict:
-    """Return the verdict on an update, by held-out patients.
+    """Return the verdict on an update, judged on held-out patients.
 
     The tone is ``no`` if nothing is updated, ``yes`` if calibration then holds and the upper end of
     the gain in the integrated Brier score is above 0, and else ``caution``.
@@ -153,7 +154,7 @@ def verdicts(validation: Validation) -> dict[str, Verdict]:
 def suspect(found: tuple[Match, ...]) -> tuple[Match, ...]:
     """Return the features with many values outside the training range or of an unknown level.
 
-    Many is a share above ``MANY_OUTSIDE`` of either.
+    Many means a share above ``MANY_OUTSIDE``.
     """
     return tuple(match for match in found if max(match.outside, match.unknown) > MANY_OUTSIDE)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from accomplice.training.estimators.checks import UndefinedMetricError
 from accomplice.training.estimators.intervals import resamples
 from accomplice.training.estimators.kaplan_meier import censoring
-from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.metrics import auc_and_concordance_draws as pairwise
 from accomplice.training.metrics.auc_and_concordance_draws import (
     auc_contributions,

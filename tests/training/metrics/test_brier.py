@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from accomplice.training.estimators.checks import UndefinedMetricError
 from accomplice.training.estimators.chi_square import ChiSquare
 from accomplice.training.estimators.intervals import percentile_interval, resamples
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring
-from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.metrics.brier import brier_contributions, time_average
 from accomplice.training.metrics.calibration import (
     calibration_at,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accomplice.training.estimators.checks import UndefinedMetricError
 from accomplice.training.estimators.kaplan_meier import KaplanMeier
-from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.metrics.calibration import (
     observed_expected,
     observed_expected_contributions,

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from accomplice.training.estimators.checks import UndefinedMetricError
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring, inverse_censoring
-from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.metrics.brier import brier_contributions, time_average
 from accomplice.training.metrics.calibration import (
     calibration_at,

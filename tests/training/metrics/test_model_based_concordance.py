@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from accomplice.training.estimators.checks import UndefinedMetricError
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.kaplan_meier import censoring
-from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.metrics.concordance import concordances
 from accomplice.training.metrics.model_based_concordance import (
     model_based_concordance,

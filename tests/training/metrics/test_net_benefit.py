@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accomplice.training.estimators.checks import UndefinedMetricError
 from accomplice.training.estimators.kaplan_meier import KaplanMeier, censoring
-from accomplice.training.estimators.outcome import UndefinedMetricError
 from accomplice.training.metrics.net_benefit import net_benefit_contributions
 
 

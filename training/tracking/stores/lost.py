@@ -1,4 +1,4 @@
-"""Lost runs: those whose processes were killed, which MLflow would show as running for ever."""
+"""Lost runs: those whose processes were killed, which MLflow would list as running."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def process_tag() -> dict[str, str]:
 
 
 def end_lost_runs() -> None:
-    """End as killed the runs whose processes ran on this machine and have all ended."""
+    """Mark as killed the running runs whose processes, on this machine, have all ended."""
     client = MlflowClient()
     experiments = [each.experiment_id for each in client.search_experiments()]
     for run in client.search_runs(experiments, "attributes.status = 'RUNNING'"):

@@ -1,4 +1,4 @@
-"""The bundle of a model in the store: where it lies, and what was recorded of it."""
+"""The bundle of a model in the store: its folder, and its recorded digest and signature."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Recorded:
 
 
 def recorded_of(model: str) -> Recorded:
-    """Return what version or run recorded of a model's bundle when it was registered.
+    """Return the records of a model's bundle in the registered version and the run.
 
     Args:
         model: ``runs:/ID``, ``models:/NAME@alias``, ``models:/NAME/version`` or
             ``models:/MODEL_ID``.
 
     Raises:
-        InputError: version and run record different digests, or the signature is none.
+        InputError: version and run record different digests, or the signature is invalid.
         MlflowException: there is no such model, or it cannot be read.
     """
     from mlflow import MlflowClient
@@ -72,7 +72,7 @@ def recorded_of(model: str) -> Recorded:
 def recorded_digest(
     client: MlflowClient, model: str, run_id: str | None, tags: Mapping[str, str]
 ) -> str | None:
-    """Return the digest of a bundle that its version or the version's run recorded; None if none.
+    """Return the digest of a bundle, as recorded by its version or run; None if not recorded.
 
     Args:
         client: client of the registry.
@@ -108,9 +108,9 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
             copied to a temporary folder, which is removed when this process ends.
 
     Raises:
-        InputError: the files are missing, or hold no bundle.
+        InputError: the files are missing, or contain no bundle.
         MlflowException: the files cannot be read.
-        OSError: so too.
+        OSError: local files cannot be read.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
@@ -120,7 +120,7 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
     files: Any = ModelsArtifactRepository(uri)
     place = files.repo.artifact_uri
     if is_local_uri(place):  # type: ignore[no-untyped-call]
-        # Raises the error of the system, which MLflow does not say.
+        # Raises the system's error, which MLflow would replace.
         os.scandir(local_file_uri_to_path(place)).close()  # type: ignore[no-untyped-call]
     elif into is None:
         into = _temporary_folder()

@@ -1,10 +1,10 @@
 """ASGI middleware before the pages: host, origin, secret, and a list of allowed paths.
 
-Any user of this machine can connect to the pages' port, and any web page can have the browser of
-the pages' reader do so. A request reaches the pages only if
+Any user of this machine can connect to the pages' port, and any web page can make the user's
+browser do so. A request reaches the pages only if
 
 - its ``Host`` is this machine, so that a foreign name which resolves to this machine is refused;
-- it comes from the pages themselves, where a browser says where it comes from;
+- it comes from the pages themselves, if a browser states its origin;
 - it carries the secret: a program's as a bearer token, a browser's in a cookie;
 - its path is allowed.
 
@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 COOKIE = "accomplice-ui"
 #: Pattern of a ``Host`` that is this machine, at any port: a tunnel may lead here from another.
 THIS_MACHINE = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
-#: Path that tells, without the secret, whether the server is up.
+#: Path that shows, without the secret, whether the server is up.
 HEALTH = "/health"
 #: Line for a request without the secret.
 NO_SECRET = (
@@ -85,7 +85,7 @@ def folder_of(token: str) -> str:
 
 
 class Guard:
-    """Middleware that refuses what does not come from the reader of the pages.
+    """Middleware that refuses requests of other users and other sites, and of closed paths.
 
     Args:
         app: the application.

@@ -1,12 +1,12 @@
-"""Find regions without treated, or without untreated, patients: a count guard of the propensity.
+"""Find violations of positivity: regions of the features in which an arm is rare, by counts.
 
-A smooth model gives a propensity above 0 also to a stage, or beyond an age, without a treated
-patient. Here patients are counted: in each level of a column with few values, in the tails
-of the others, and in the leaves of a tree that parts the treated from the untreated (Danelian et
-al., "Identification of in-sample positivity violations using regression trees: the PoRT algorithm",
-J Causal Inference 2023). A tail is where the isotonic regression of the treatment on the column
-(Barlow et al., "Statistical inference under order restrictions", 1972) is below 10 %, or above
-90 %. A region counts if it holds so many patients that chance does not explain the missing arm.
+A smooth model predicts a propensity above 0 even for a stage, or beyond an age, without treated
+patients. Here patients are counted: in each level of a column with few values, in the tails of
+other columns, and in the leaves of a tree for the treatment (Danelian et al., "Identification of
+in-sample positivity violations using regression trees: the PoRT algorithm", J Causal Inference
+2023). A tail is the range in which the isotonic regression of the treatment on the column (Barlow
+et al., "Statistical inference under order restrictions", 1972) is below 10 % or above 90 %. A
+region counts only if its share differs significantly from that of all other patients.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from accomplice.training.treatment.propensity.regions import DEPTH, Regions
 
 #: Maximum number of distinct values of a column whose values count as levels.
 LEVELS = 12
-#: Minimum of patients in a leaf.
+#: Minimum number of patients in a leaf.
 FEWEST = 10
-#: Chance, for each arm, that any leaf is a region by chance alone; ``SIGNIFICANT`` for the others.
+#: Significance level, for each arm, of all leaves together; for levels and tails ``SIGNIFICANT``.
 LEAF_CHANCE = 0.01
 
 
@@ -85,7 +85,7 @@ def rare_regions(X: Array, treated: Bools) -> Regions:
 
 
 def _rare(box: _Box, level: float, X: Array, treated: Bools) -> float | None:
-    """Return the share of the treated in a box in which an arm is rare; None in another."""
+    """Return the share of the treated in a box if an arm is rare in it; else None."""
     rows = box.holds(X)
     size = int(rows.sum())
     if not 0 < size < len(rows):

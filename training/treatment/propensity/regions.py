@@ -1,4 +1,4 @@
-"""Regions in which an arm is rare, and the bounds that they set to a propensity."""
+"""Regions in which an arm is rare, and the bounds of the propensity in them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ DEPTH = 3
 
 @dataclass(frozen=True)
 class Regions:
-    """Regions in which an arm is rare; each is bounded in up to ``DEPTH`` columns."""
+    """Boxes in which an arm is rare; each is bounded in up to ``DEPTH`` columns."""
 
     column: Ints
-    """(r, d) columns of the design; those that bound nothing are column 0 between infinities."""
+    """(r, d) columns of the design; unused ones are column 0 with infinite bounds."""
     low: Array
-    """(r, d) patients with values above these, midway between values of patients, …"""
+    """(r, d) lower bounds, exclusive, midway between values of patients."""
     high: Array
-    """(r, d) … and up to these are inside."""
+    """(r, d) upper bounds, inclusive."""
     share: Array
-    """(r,) share of the treated among the patients inside, with one more of the usual share."""
+    """(r,) share of treated patients in the region, after adding one patient with the treated share
+    of all other patients."""
 
     def bound(self, X: Array, chance: Array) -> Array:
-        """Return propensities (n,) no nearer to 1/2 than the shares of the regions around X (n, p).
+        """Return propensities (n,) bounded by the shares of the regions of each patient.
+
+        In a region where the treated are rare, its share is the upper bound; where the untreated
+        are rare, it is the lower bound.
 
         Args:
-            X: design.
-            chance: (n,) propensity by a model.
+            X: (n, p) design.
+            chance: (n,) propensity predicted by a model.
         """
         if not len(self.share):
             return chance

@@ -30,7 +30,7 @@ def checked_outcome(event: Bools, time: Reals) -> tuple[Bools, Array]:
         (array([ True, False]), array([3., 5.]))
     """
     event, time = np.asarray(event), np.asarray(time)
-    # The dtype also tells `event` from `time` if a caller swaps the two.
+    # The dtype also shows whether a caller has swapped `event` and `time`.
     if event.dtype != np.bool_:
         raise ValueError(f"event must be boolean, got {event.dtype}: pass event.astype(bool)")
     if event.ndim != 1 or event.shape != time.shape or not event.size:
