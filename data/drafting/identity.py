@@ -22,16 +22,16 @@ from accomplice.data.study_parts import Rows, as_level
 
 #: Option ``--rows all``: each row is a patient.
 ALL = "all"
-#: Cells that say that a sample is of normal tissue.
+#: Pattern of cells for a sample of normal tissue.
 _NORMAL = r"\bnormal\b|\badjacent (?:tissue|mucosa)|\bnon-?tumou?r"
-#: Cells that say that a sample is of a tumour.
+#: Pattern of cells for a sample of a tumour.
 _TUMOUR = r"tumou?r|cancer|carcinoma|primary|metasta|malign"
 #: Values of the option ``--rows`` that choose one of a patient's rows.
 WAYS = "first|last|primary|mean|latest_before:COLUMN"
-#: Minimum number of groups of alike rows that are taken for several rows of one patient; also the
-#: maximum number of distinct values of a column that may tell normal tissue from tumours.
+#: Minimum number of groups of rows that are taken for several rows of one patient; also the maximum
+#: number of distinct values of a column that may separate normal tissue from tumours.
 FEWEST_GROUPS = 5
-#: Share of rows without an identifier up to which the column is asked about.
+#: Maximum share of rows without an identifier for a question about the column.
 FEW_BLANK = 0.05
 #: Mean number of rows per value of a column named like a patient's identifier, above which the
 #: column groups patients and does not identify them.
@@ -40,7 +40,7 @@ MOST_ROWS = 100
 UNLIKELY = 1e-6
 #: Number of equal pairs of rows expected by chance, below which equal rows are noted.
 DOUBTFUL = 0.01
-#: Maximum number of clinical columns that are compared in the search for rows that are alike.
+#: Maximum number of clinical columns that are compared in the search for equal rows.
 MOST_COMPARED = 200
 
 
@@ -168,7 +168,7 @@ def _unique_id(frame: pd.DataFrame, panel: Panel) -> str | None:
 def _incomplete_id(frame: pd.DataFrame, panel: Panel) -> list[str]:
     """Return a question if a column of identifiers, each once, is blank in few rows.
 
-    Such a row may be a summary, and without the column no patient is known again.
+    Such a row may be a summary, and without the column patients cannot be recognised.
     """
     for name, cells in frame.items():
         blank = cells.isna().to_numpy()
@@ -223,7 +223,7 @@ def _repeated(
 
 
 def _worded(cells: pd.Series) -> bool:
-    """Whether most known cells of a column are no numbers."""
+    """Whether most known cells of a column are not numbers."""
     return bool(pd.to_numeric(cells.dropna(), errors="coerce").isna().mean() > 0.5)
 
 
@@ -248,7 +248,7 @@ def _same_outcome(frame: pd.DataFrame, cells: pd.Series, outcome: Sequence[str])
 
 
 def _has_normals(cells: pd.Series) -> bool:
-    """Whether a column holds sample barcodes that include normal tissue or repeat a patient.
+    """Whether a column has sample barcodes that include normal tissue or repeat a patient.
 
     Any sample that is no tumour counts as normal tissue; see :data:`barcodes.TUMOURS`.
     """
@@ -313,7 +313,7 @@ def _alike(frame: pd.DataFrame, id: str | None, outcome: Sequence[str]) -> list[
 
 
 def _normal_tissue(frame: pd.DataFrame, key: str | None) -> list[str]:
-    """Return a question if a column says that some rows are of normal tissue, others of tumours.
+    """Return a question if, by a column, some rows are of normal tissue and others of tumours.
 
     Only columns of text with two to ``FEWEST_GROUPS`` distinct values are read.
     """
@@ -334,7 +334,7 @@ def _normal_tissue(frame: pd.DataFrame, key: str | None) -> list[str]:
 
 
 def _check_spelling(found: Identity, key: str) -> None:
-    """Note quotation marks and line breaks in identifiers; refuse those spelt in two ways.
+    """Note quotation marks and line breaks in identifiers; refuse two spellings of one identifier.
 
     Raises:
         InputError: two identifiers differ by case, blanks, leading zeros or quotation marks alone.
@@ -359,7 +359,7 @@ def _check_spelling(found: Identity, key: str) -> None:
 def _check_same(found: Identity) -> None:
     """Ask about rows that are equal in all columns, or note them where that may be chance.
 
-    Where chance is likely, from ``DOUBTFUL`` expected pairs on, they are not mentioned.
+    From ``DOUBTFUL`` pairs on that are expected by chance, they are not mentioned.
     """
     frame = found.frame
     columns = [value_codes(frame[name]) for name in frame.columns]

@@ -1,4 +1,4 @@
-"""Recognise other spellings of a feature's levels: in letter case, as numbers, or by the panels."""
+"""Recognise other spellings of a feature's levels, by letter case, as numbers or by the panels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Spellings:
     alike: dict[str | None, str | None]
     """Text as :func:`panel.same_key` writes it -> its level or listed spelling; None if several."""
     coded: list[tuple[Callable[[str, str], str | None], dict[str | None, str | None]]]
-    """Functions by which the panels read the meaning of a cell in a column, each with a dictionary:
+    """The panels' functions from a cell and its column's key to a meaning, each with a dictionary:
     meaning -> the level with this meaning, None if several levels have it."""
 
     @classmethod

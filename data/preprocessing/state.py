@@ -63,16 +63,16 @@ class PreprocessorState:
     """(a + m,) training mean of the missingness indicators of a features, then of m modalities;
     NaN for an indicator that is not used, as nearly all patients share its value."""
     repeats: Repeats = ()
-    """(feature, earlier feature) pairs with the same values in all patients: the first of a pair
-    has no columns, and those of the second stand for it."""
+    """(feature, earlier feature) pairs with the same values in all patients; the first of a pair
+    has no columns of its own, and those of the second are used for it."""
 
     # Cached: computing the properties below takes longer than preparing one patient.
 
     @cached_property
     def blocks(self) -> dict[str, tuple[int, ...]]:
-        """Modality -> positions of its features that are read; a modality without any is left out.
+        """Modality -> positions of its features that are used; a modality without any is left out.
 
-        Features that repeat others are not read.
+        Features that repeat others are not used.
         """
         return read_blocks(self.study.blocks, self.repeats)
 
@@ -97,7 +97,7 @@ class PreprocessorState:
 
     @cached_property
     def numeric(self) -> Ints:
-        """(f,) positions of the features that are read and are not categories."""
+        """(f,) positions of the features that are used and are not categories."""
         found = ~self.category
         found[[j for j, _ in self.repeats]] = False
         return np.flatnonzero(found)
@@ -144,7 +144,7 @@ class PreprocessorState:
         return first, second
 
     def read_for(self, names: Iterable[str]) -> list[str]:
-        """Return for each feature the one whose columns are read: itself, or the one it repeats."""
+        """Return for each feature the one whose columns are used: itself, or the one it repeats."""
         every = list(self.study.features)
         repeats = {every[j]: every[i] for j, i in self.repeats}
         return [repeats.get(name, name) for name in names]
@@ -214,7 +214,7 @@ class PreprocessorState:
             **read,
             reference={c: np.array(t, dtype=float) for c, t in state["reference"].items()},
             indicators=tuple((int(j), int(k)) for j, k in state["indicators"]),
-            # Older bundles read every feature.
+            # Older bundles use every feature.
             repeats=tuple((int(j), int(i)) for j, i in state.get("repeats", ())),
         )
 
@@ -228,7 +228,7 @@ _ARRAYS = (
 
 
 def _plain(array: Array) -> list[Any]:
-    """Return an array as nested lists with None for NaN, which JSON does not know."""
+    """Return an array as nested lists with None for NaN, which JSON lacks."""
     listed = array.astype(object)
     listed[np.isnan(array)] = None
     return list(listed.tolist())

@@ -1,4 +1,4 @@
-"""Reading of a request's body within limits of size and time, and the memory that all may take."""
+"""Reading of a request's body within limits of size, time and memory of all requests."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from accomplice.serving.api.refusals import CLOSE, RETRY, RefusedError
 
 #: Maximum time in seconds to receive a body.
 SLOWEST_BODY = 20.0
-#: Bytes of a body or an answer up to which it is not counted.
+#: Size in bytes of a body or an answer up to which it is not counted.
 SMALL = 2**16
-#: Maximum number of large bodies that receive something more in a round of the event loop.
+#: Maximum number of large bodies that receive data in a round of the event loop.
 TURNS = 2
 #: Multiple of the allowed size up to which a body is read before the connection is closed.
 DRAINED = 16
 
 
 class Memory:
-    """Bytes of large bodies and answers that are held, up to a maximum.
+    """Memory for large bodies and answers.
 
     Args:
-        most: the maximum.
+        most: maximum size in bytes.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
-        """The maximum."""
+        """Maximum size in bytes."""
         self.held = 0
-        """Bytes held now."""
+        """Number of bytes in use."""
 
 
 class Share:
-    """Bytes of the memory that one request takes until the end of a ``with`` block.
+    """Share of the memory that one request uses until the end of a ``with`` block.
 
     Args:
         memory: memory of all requests.
@@ -43,7 +43,7 @@ class Share:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self.size = 0
-        """Bytes taken."""
+        """Number of bytes in use."""
 
     def __enter__(self) -> Share:
         return self
@@ -52,12 +52,12 @@ class Share:
         self._memory.held -= self.size
 
     def grow(self, size: int) -> None:
-        """Take bytes until the share has some size, if that is not small.
+        """Enlarge the share to a size, unless that is small.
 
-        Small bodies and answers are always held: large ones must not hold up a single patient.
+        Small bodies and answers are not counted, so that large ones do not delay single patients.
 
         Args:
-            size: bytes of all that the request holds.
+            size: number of bytes of the request's body and answer.
 
         Raises:
             RefusedError: there is no room.
@@ -71,9 +71,9 @@ class Share:
 
 
 class Pace:
-    """Turns of large bodies: in each round of the event loop few of them receive something more.
+    """Limit on large bodies: in each round of the event loop only a few of them receive data.
 
-    Otherwise many large bodies at once would hold up all other requests.
+    Otherwise many large bodies at the same time would delay all other requests.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class Pace:
         await turn
 
     def _begin_round(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Give the turns of the next round to those who wait."""
+        """Let the bodies that have waited longest receive data in the next round."""
         self._taken = 0
         while self._waiting and self._taken < TURNS:
             turn = self._waiting.popleft()
@@ -113,21 +113,21 @@ async def read_body(
 
     Args:
         headers: the request's headers.
-        receive: returns the next part of the body.
+        receive: function that returns the next part of the body.
         most: maximum size in bytes.
-        share: the request's memory, of which the body takes its size.
-        pace: turns of large bodies.
+        share: the request's share of memory, from which the body's size is taken.
+        pace: limit on large bodies.
 
     Raises:
-        RefusedError: the body is too large, too slow or cut off, its stated length is no number, or
-            there is no room for it.
+        RefusedError: the body is too large, too slow or cut off, its stated length is not a number,
+            or there is not enough memory for it.
     """
     stated = headers.get(b"content-length", b"0")
     if not stated.isdigit():
         raise RefusedError("length_required", CLOSE)
     size = int(stated[:20])
     if size > most and headers.get(b"expect", b"").lower() == b"100-continue":
-        # The client waits for consent before it sends the body: reading on would give it.
+        # The client waits with the body for an answer, which reading would give.
         raise RefusedError("too_large", CLOSE)
     if size <= most:
         share.grow(size)
@@ -140,20 +140,20 @@ async def read_body(
                     await pace.turn()
                 message = await receive()
                 if message["type"] != "http.request":
-                    # The client has gone, but BentoML waits until an answer begins.
+                    # The client has disconnected, but BentoML waits until an answer begins.
                     raise RefusedError("cut_off", CLOSE)
                 part: bytes = message.get("body", b"")
                 received += len(part)
                 more = message.get("more_body", False)
-                # A body that is too large is read on, within limits, and dropped: a client that
-                # is still sending would not see the answer.
+                # The rest of a body that is too large is read, within limits, and dropped: a client
+                # that is still sending would not see the answer.
                 if max(size, received) > most:
                     body.clear()
                     continue
                 share.grow(received)
                 if not more and not body:
                     return part
-                # It grows in place: a list of parts would take as much again when it is joined.
+                # Extended in place, since joining a list of parts would need the memory twice.
                 body += part
     except TimeoutError:
         raise RefusedError("too_slow", CLOSE) from None

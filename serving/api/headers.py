@@ -1,8 +1,9 @@
-"""Checks of a request's headers: its host, its site, whether it was forwarded, its body's form.
+"""Checks of a request's headers: host, site, forwarding, and the body's type and encoding.
 
-A server without tokens answers this machine alone. Three kinds of request come from this machine
-and yet are another's: those of a page whose name was rebound to 127.0.0.1 (its ``Host``), those of
-another site's page (``Origin``, ``Sec-Fetch-Site``), and those that a proxy passes on.
+A server without tokens answers only requests of this machine. Three kinds of request come from this
+machine but were caused by others: those of a page whose name was rebound to 127.0.0.1 (shown by
+``Host``), those of another site's page (``Origin``, ``Sec-Fetch-Site``), and those that a proxy
+forwards.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from accomplice.serving.api.refusals import CLOSE, RefusedError
 #: Headers of a request by lower-case name.
 Named = Mapping[bytes, bytes]
 
-#: Headers that a request has at most once: servers differ in which of two they go by.
+#: Headers that a request may have only once, since servers differ in which of two they use.
 ONCE = (
     *(b"host", b"authorization", b"origin", b"sec-fetch-site", b"content-type"),
     *(b"content-encoding", b"content-length", b"transfer-encoding"),
 )
-#: Headers by which proxies say that they pass a request on; ``x-forwarded-*`` are others.
+#: Headers by which proxies mark a request as forwarded; ``x-forwarded-*`` are others.
 FORWARDED = frozenset(
     (
         *(b"forwarded", b"via", b"client-ip", b"x-client-ip", b"x-cluster-client-ip"),
@@ -35,7 +36,7 @@ FORWARDED = frozenset(
 FORWARDED_BY = b"x-forwarded"
 #: A host and perhaps a port (RFC 9110, 7.2).
 HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
-#: Values of ``Sec-Fetch-Site`` of a request by the server's own page, or by a person.
+#: Values of ``Sec-Fetch-Site`` of a request by the server's own page, or by the user directly.
 OWN_SITE = (b"same-origin", b"none")
 
 
@@ -47,7 +48,7 @@ def read_headers(scope: Message) -> dict[bytes, bytes]:
 
     Raises:
         RefusedError: a header of `ONCE` occurs twice, the host is missing or invalid, or the body
-            is encoded otherwise than in chunks.
+            has another transfer encoding than chunked.
     """
     headers = {name.lower(): value for name, value in scope["headers"]}
     if len(headers) < len(scope["headers"]):
@@ -67,15 +68,15 @@ def read_headers(scope: Message) -> dict[bytes, bytes]:
 
 
 def has_body(headers: Named) -> bool:
-    """Whether a request says that it has a body."""
+    """Whether a request has a body, by its headers."""
     return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
 
 
 def is_json(headers: Named) -> bool:
-    """Whether the headers call the body plain JSON.
+    """Whether the body is uncompressed JSON, by the headers.
 
-    A body without a type is none: a page of another site can send one without asking first. BentoML
-    reads other types too, among them pickle, or fails on them and logs it.
+    A body without a type is refused: a page of another site can send one without a preflight
+    request. BentoML reads other types too, among them pickle, or fails on them and logs that.
     """
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     coding = headers.get(b"content-encoding", b"identity").strip().lower()
@@ -90,8 +91,8 @@ def check_own_machine(scope: Message, headers: Named) -> None:
         headers: the request's headers.
 
     Raises:
-        RefusedError: the request came in by an address that other machines can reach, says that it
-            was forwarded, or is for another host.
+        RefusedError: the request came in by an address that other machines can reach, was forwarded
+            by a proxy, or is for another host.
     """
     server = scope.get("server")
     address = None if server is None else server[0]
@@ -106,16 +107,16 @@ def check_own_machine(scope: Message, headers: Named) -> None:
 def check_own_site(headers: Named, *, by_link: bool, secured: bool) -> None:
     """Refuse a request that a browser sends for a page of another site.
 
-    Where there are tokens, the host that a proxy sends need not be the one that the browser asked,
-    and the browser's own word about the site is taken where it gives one.
+    With tokens, there may be a proxy whose ``Host`` differs from the one that the browser asked;
+    then ``Sec-Fetch-Site``, if present, is used in place of ``Origin``.
 
     Args:
         headers: the request's headers.
-        by_link: whether pages of other sites may link to what is asked for.
+        by_link: whether pages of other sites may link to the requested path.
         secured: whether the server has tokens.
 
     Raises:
-        RefusedError: another site asks.
+        RefusedError: the request comes from another site.
     """
     site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
     if site is not None and site not in OWN_SITE and not (by_link and _is_link(headers)):
@@ -154,6 +155,6 @@ def _is_loopback(name: str) -> bool | None:
 
 
 def _is_link(headers: Named) -> bool:
-    """Whether a browser asks because a person followed a link."""
+    """Whether a browser sends the request because the user followed a link."""
     mode, place = headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")
     return (mode, place) == (b"navigate", b"document")

@@ -1,4 +1,4 @@
-"""MLflow's run and registered version of a packed bundle, in a file beside it."""
+"""MLflow's run and registered version of a packed bundle, in a file next to the bundle's folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_origin(bundle_path: Path) -> dict[str, str | None]:
     """Return ``run_id`` and ``version`` of a packed bundle, each None if unknown.
 
     Args:
-        bundle_path: the bundle's folder, beside which the file lies.
+        bundle_path: the bundle's folder, in whose parent folder the file is.
     """
     try:
         raw = json.loads((bundle_path.parent / ORIGIN_FILE).read_text(encoding="utf-8"))

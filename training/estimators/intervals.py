@@ -44,12 +44,12 @@ def resamples(n: int, draws: int, seed: int) -> Iterator[Ints]:
 
 
 def percentile_interval(values: Array, level: float = 0.95) -> tuple[float, float]:
-    """Bound a statistic by the (1 ± level) / 2 quantiles of its bootstrap draws.
+    """Return the percentile interval of a statistic from its bootstrap draws.
 
     Args:
         values: (draws,) values of the statistic, at least one; NaN, where it is undefined, is left
             out.
-        level: coverage.
+        level: confidence level.
 
     Returns:
         Low and high: the values of rank (draws + 1) p at p = (1 ± level) / 2, interpolated between
@@ -70,8 +70,8 @@ def percentile_interval(values: Array, level: float = 0.95) -> tuple[float, floa
             f"the statistic is undefined in {values.size - defined.size} of {values.size} "
             "bootstrap draws: too few patients or events for an interval"
         )
-    # Of b draws the k-th lies beyond k / (b + 1) of the distribution: plain quantiles, between the
-    # first and the last at their places among b − 1, would make 95 % of 200 draws a 94 % interval.
+    # The k-th of b ordered draws estimates the quantile k / (b + 1); NumPy's default quantiles
+    # would make the 95 % interval of 200 draws a 94 % interval.
     ends = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(defined, ends, method="weibull")
     return float(low), float(high)
@@ -160,7 +160,7 @@ class Estimate:
 
 
 def determined(estimates: Mapping[str, Estimate], figures: Mapping[str, float]) -> dict[str, float]:
-    """Return the numbers below 1e300 in size among estimates and single figures, by name.
+    """Return the numbers of absolute value below 1e300 among estimates and figures, by name.
 
     An estimate ``c`` gives ``c``, ``c_low`` and ``c_high``. NaN and infinity are left out.
 
@@ -177,7 +177,7 @@ def determined(estimates: Mapping[str, Estimate], figures: Mapping[str, float]) 
         for name, estimate in estimates.items()
         for end, part in (("", "value"), ("_low", "low"), ("_high", "high"))
     }
-    # Databases hold no larger numbers.
+    # Databases cannot store larger numbers.
     return {name: v for name, v in (ends | {**figures}).items() if abs(v) < 1e300}
 
 
@@ -226,12 +226,12 @@ def plain(value: Any) -> Any:
 
 
 def wilson(cases: ArrayLike, size: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
-    """Bound proportions by Wilson's score interval, which holds at 0 and 1 too (JASA 1927).
+    """Return Wilson's score intervals of proportions, which are valid at 0 and 1 too (JASA 1927).
 
     Args:
         cases: number of cases, of any shape.
         size: number of patients, > 0, of the same shape.
-        level: coverage.
+        level: confidence level.
 
     Returns:
         Low and high, (p + z²/2n ∓ z √(p (1 − p)/n + z²/4n²)) / (1 + z²/n) with p = cases / n of n

@@ -1,6 +1,6 @@
 """Curves over follow-up: survival by risk group, time-dependent AUC and Brier score.
 
-They are read at round months, or at the judged horizon in place of later ones.
+They are computed at round months, or at the judged horizon in place of later ones.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def risk_groups(
         risk: (n,) risk score, higher is worse.
         group: (n,) label; risks are comparable within a label, and thirds are formed within each.
         months: (t,) months of the curves; those after the judged horizon are replaced by it.
-        marks: (m,) months at which patients at risk are counted; likewise.
+        marks: (m,) months at which patients at risk are counted; those after the judged horizon are
+            replaced by it.
 
     Returns:
         A group for each third that is not empty; equal risks stay together. Survival is NaN
@@ -132,8 +133,8 @@ def auc_over_time(
         months: (t,) months; those after the judged horizon are replaced by it.
 
     Returns:
-        Model -> AUC (t,); NaN at months with no event before or no patient followed beyond, and
-        where over a tenth of the draws are so.
+        Model -> AUC (t,); NaN at months with no event before or no patient followed beyond, in the
+        cohort or in more than a tenth of the draws.
     """
     drawn = np.empty((len(curves), len(followed.draws.counts), len(months)))
     for t, month in enumerate(np.minimum(months, followed.horizon)):

@@ -13,25 +13,27 @@ from accomplice.training.models.survival_interval import FARTHEST, SurvivalInter
 
 #: Maximum number of patients that the posterior is fitted to; of more, it is fitted to a sample.
 MOST_PATIENTS = 4000
-#: Maximum number of linear terms of a block; a wider one has its leading principal components.
+#: Maximum number of linear terms of a block; a wider one is reduced to its leading principal
+#: components.
 MOST_COLUMNS = 40
-#: Number of cosines drawn, and maximum number of curved terms kept of them.
+#: Number of cosines drawn, and maximum number of curved terms made of them.
 COSINES, CURVED = 300, 100
-#: Width of the kernel, as a part of the root mean square distance of patients from their mean, over
-#: linear terms of standard deviation 1.
+#: Width of the kernel, as a fraction of the root mean square distance of patients from their mean,
+#: over linear terms of standard deviation 1.
 WIDTH = 0.6
 #: Minimum standard deviation of a column that varies.
 VARIES = 1e-9
 #: Scale of the prior of the log-hazard's standard deviation by linear terms, and by curved ones.
 LINEAR_SCALE, CURVED_SCALE = 0.3, 0.2
-#: Ridge, for each patient, of the regression that takes the linear part off the cosines.
+#: Ridge, for each patient, of the regression by which the cosines' linear part is removed.
 RIDGE = 1e-3
-#: Mean square of a curved term, as a part of one for each cosine, below which it is the ridge's.
+#: Mean square of a curved term, relative to 1 for each cosine, up to which it is a residue of the
+#: ridge.
 RESIDUE = 2e-6
 
 
 def fit_survival_interval(prepared: Prepared, config: Config) -> SurvivalInterval:
-    """Fit the posterior to the patients as the first fold's design shows them.
+    """Fit the posterior to all patients, with the design of the first fold.
 
     Args:
         prepared: the patients, without their treatment, and the folds.
@@ -48,7 +50,7 @@ def fit_survival_interval(prepared: Prepared, config: Config) -> SurvivalInterva
     Z, grid = terms.of(design), prepared.grid
     found = fit_posterior(Z, blocks, scales, grid, time[rows], event[rows], weight)
     bins, covariance = grid.bins, loss * found.covariance
-    # Parts of the bins in the mean patient's cumulative hazard up to the end of each.
+    # Fractions of the mean patient's cumulative hazard in each bin, up to the end of each bin.
     part = np.tril(np.tile(np.exp(found.level), (bins, 1)))
     part /= part.sum(axis=1, keepdims=True)
     level, cross = covariance[:bins, :bins], covariance[bins:, :bins]
@@ -69,20 +71,20 @@ def fit_survival_interval(prepared: Prepared, config: Config) -> SurvivalInterva
 
 
 def draw_patients(event: Bools, rng: np.random.Generator) -> tuple[Ints, Array, float]:
-    """Draw patients for the posterior: events first, as most of the information is theirs.
+    """Draw patients for the posterior; most of the information is in those with the event.
 
-    Up to half are patients with the event. Those without it stand for all of theirs, so that the
-    sample is one of a cohort with as many events as are drawn.
+    Up to half of those drawn have the event. Patients without it are weighted, so that they
+    represent the patients without it of a cohort with as many events as are drawn.
 
     Args:
         event: (n,) whether the event was observed.
-        rng: draws the patients.
+        rng: generator of the draw.
 
     Returns:
         Rows (m,) of the patients; the weight (m,) of their time at risk; and the factor by which
-        variances grow since m₀ patients stand for all without the event beside m₁ with it: 1 where
-        all are drawn, else 1 + m₁/m₀ (as with m₀/m₁ controls a case; Ury, "Efficiency of
-        case-control studies with multiple controls per case", Biometrics 1975).
+        variances grow with m₁ patients with the event and a sample of m₀ without it: 1 if all are
+        drawn, else 1 + m₁/m₀ (as with m₀/m₁ controls per case; Ury, "Efficiency of case-control
+        studies with multiple controls per case", Biometrics 1975).
     """
     n = len(event)
     if n <= MOST_PATIENTS:
@@ -105,7 +107,7 @@ def make_terms(
     Args:
         design: linear design of the training patients.
         markers: (p,) whether a column is of a modality beyond the study's first.
-        rng: draws the cosines.
+        rng: generator of the cosines.
 
     Returns:
         The terms, the number (q,) of each term's block, and the scale (blocks,) of each block's
@@ -127,7 +129,7 @@ def make_terms(
             part[columns] = axes.T
         else:
             part[columns, np.arange(len(columns))] = 1.0
-        # The prior is that of terms with the mean square 1.
+        # The prior is for terms of mean square 1.
         part /= np.sqrt(max(float(((scaled @ part) ** 2).mean()), VARIES))
         parts.append(part)
         scales.append(LINEAR_SCALE)
@@ -144,7 +146,7 @@ def make_terms(
     straight = np.linalg.solve(lines.T @ lines + penalty, lines.T @ cosines)
     curved = cosines - lines @ straight
     _, length, axes = np.linalg.svd(curved, full_matrices=False)
-    # Of straight cosines nothing is left but for the ridge's residue.
+    # Only a residue of the ridge is left of cosines that are nearly linear.
     kept = min(CURVED, int((length**2 > RESIDUE * n * COSINES).sum()))
     unit = np.sqrt(kept * n / max(float((length[:kept] ** 2).sum()), VARIES))
     axes = np.ascontiguousarray(axes[:kept].T * unit)

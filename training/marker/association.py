@@ -13,8 +13,8 @@ from accomplice.training.estimators.kaplan_meier import KaplanMeier, judged_hori
 #: Months at which survival is reported as a number, up to the judged horizon; if that is below the
 #: first, half of it.
 MARKS = (12.0, 36.0, 60.0)
-#: Candidate intervals between the counts of the patients at risk, in months; the first of which the
-#: judged horizon holds at most seven is taken, or else a fifth of the horizon.
+#: Candidate intervals between the counts of the patients at risk, in months: the first one of which
+#: at most seven fit into the judged horizon is taken, or else a fifth of the horizon.
 STEPS = (1, 2, 3, 6, 12, 24, 60)
 #: Number of points of a survival curve, evenly spaced from 0 to the judged horizon.
 POINTS = 200

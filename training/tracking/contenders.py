@@ -1,8 +1,8 @@
 """Models to compare, the patients to judge them on, and each model's predictions of these.
 
-Neither a bundle nor MLflow holds patients, so a comparison needs a cohort: the one named, or that
-of the study file in the tags of a model's run. A model that was trained on enough of these patients
-predicts its training cohort out of fold; another one predicts them as new patients.
+Neither a bundle nor MLflow stores patients, so a comparison needs a cohort: that of the study file
+given, or of the study file in the tags of a model's run. A model that was trained on enough of
+these patients predicts its training cohort out of fold; another one predicts them as new patients.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def different_settings(first: Contender, second: Contender) -> dict[str, tuple[A
 def _study_file(bundle: Bundle, digest: str) -> Path | None:
     """Return the study file of the run that made a bundle, or of the run that made its fit.
 
-    None if there is no store, no such run, or the file is gone.
+    None if there is no store, no such run, or the file no longer exists.
     """
     for tag, value in ((DIGEST, digest), ("fit_id", bundle.provenance["fit_id"])):
         tags = [run.data.tags for run in tagged_runs(tag, value)]
@@ -151,10 +151,14 @@ def _study_file(bundle: Bundle, digest: str) -> Path | None:
 
 
 def endpoint_of(first: Contender, named: str | None) -> str:
-    """Return the survival endpoint to judge: the one named, or the first model's own.
+    """Return the survival endpoint to judge: the one given, or the first model's own.
+
+    Args:
+        first: the first model.
+        named: the endpoint given by the user; None without one.
 
     Raises:
-        InputError: the first model has no survival endpoint, or not the one named.
+        InputError: the first model has no survival endpoint, or not the one given.
     """
     if named is None and not first.bundle.survival:
         raise InputError(f"{first.name}: no survival endpoint, and models are compared by one")
@@ -164,7 +168,7 @@ def endpoint_of(first: Contender, named: str | None) -> str:
 
 
 def cohort_of(contenders: Sequence[Contender], study: str | Path | None, endpoint: str) -> Cohort:
-    """Load the patients to judge on, by the study file named or the first that a model's run names.
+    """Load the patients to judge on, by the study file given or the first one in a model's run.
 
     Raises:
         InputError: no study file is known, or it cannot be read or has no such endpoint.
@@ -191,7 +195,7 @@ def predict(
         contender: the model.
         cohort: patients to judge on, with the outcome of ``endpoint``.
         endpoint: survival endpoint.
-        study: study file named for the cohort; None if none was named.
+        study: study file of the cohort, given by the user; None without one.
 
     Returns:
         Out-of-fold predictions of the whole training cohort, if its study file is known and
@@ -227,7 +231,7 @@ def predict(
 
 
 def _shared(own: Cohort, cohort: Cohort, horizon: float) -> tuple[int, int]:
-    """Return the number of patients in both cohorts, and of their events, later ones included.
+    """Return the number of patients in both cohorts, and the number of all their events.
 
     Patients are the same if their outcomes up to ``horizon`` months agree.
     """
@@ -239,7 +243,10 @@ def _shared(own: Cohort, cohort: Cohort, horizon: float) -> tuple[int, int]:
 
 
 def _suspicion(contender: Contender, cohort: Cohort) -> str:
-    """Return why a model may know the patients that it predicts as new ones; empty if none."""
+    """Return why a model may have been fitted to the patients that it predicts as new ones.
+
+    The text is empty if there is no reason.
+    """
     updates = updates_of(contender.bundle.provenance)
     if cohort.fingerprint() in [each.get("cohort_fingerprint") for each in updates]:
         return "; its level and slope were updated on these patients"

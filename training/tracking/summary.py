@@ -115,7 +115,7 @@ def in_short(trained: Trained) -> str:
 
 
 def alarm_tags(trained: Trained) -> dict[str, str]:
-    """Return the tags that say whether a leak or a bias of the treatment's effect is suspected.
+    """Return the tags on whether a leak or a bias of the treatment's effect is suspected.
 
     They are about the primary survival endpoint; there are none without it.
     """
@@ -160,7 +160,7 @@ def _on_survival(judged: Judged) -> list[str]:
 
 
 def _on_told(evaluation: Evaluation) -> list[str]:
-    """Return what the predictions gain where they are told the treatment, if they can be."""
+    """Return a sentence on the gain by predictions under the patients' treatment, if estimated."""
     gains = ", ".join(f"{label(m)} {gain:+.3f}" for m, gain in evaluation.treatment.items())
     return [f"{BLIND} Gain where the model is told: {gains}."] if gains else []
 

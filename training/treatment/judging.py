@@ -50,9 +50,9 @@ from accomplice.training.treatment.trial_range import TrialRange
 BOUND = 0.05
 #: Standard deviation below which a column is constant.
 CONSTANT = 1e-9
-#: Months after the landmark from which on the hazard ratio is estimated again.
+#: Months after the landmark that are later landmarks of the hazard ratio.
 LATER = (3.0, 6.0, 12.0, 24.0)
-#: Groups of predicted gain whose observed gain is shown.
+#: Number of groups by predicted gain whose observed gain is shown.
 GROUPS = 4
 
 
@@ -207,7 +207,7 @@ def _balance(crossed: CrossFitted) -> Balance:
 
 
 def _centres(crossed: CrossFitted) -> dict[str, Bools]:
-    """Return name -> members (m,) of the centres of compared patients; empty if it is one."""
+    """Return name -> members (m,) of the centres of compared patients; empty if there is one."""
     centre = crossed.cohort.centre
     if centre is None:
         return {}
@@ -225,7 +225,7 @@ def _one_armed(crossed: CrossFitted) -> dict[str, Bools]:
     found = {}
     for column, low, high in zip(regions.column, regions.low, regions.high, strict=True):
         above = np.isfinite(low)
-        # The upper side of one indicator is a centre, the lower one all others.
+        # The value 1 of one indicator is a centre; the value 0 is all other centres.
         if above.sum() == 1 and not np.isfinite(high).any():
             name = names[column[above][0]]
             found[name] = centres[name]
@@ -244,10 +244,15 @@ def _hazard_ratios(crossed: CrossFitted, missing: MissingConfounders) -> dict[st
 
 
 def _over_time(crossed: CrossFitted, missing: MissingConfounders, hr: Estimate) -> OverTime:
-    """Return how the hazard ratio, ``hr`` from the landmark, changes among the compared patients.
+    """Return the change of the compared patients' hazard ratio over follow-up.
 
-    The test is of the treatment beside the prognosis (log of the last cumulative hazard) and the
-    log-odds of the propensity, in Cox's model.
+    The test is of the treatment in a Cox model that also has the prognosis (log of the last
+    cumulative hazard) and the log-odds of the propensity.
+
+    Args:
+        crossed: the cross-fitted effect.
+        missing: the imputed confounders.
+        hr: hazard ratio from the study's landmark on.
     """
     rows, cohort = crossed.rows, crossed.cohort
     time, event = cohort.outcome
@@ -283,7 +288,7 @@ def _halves(
     """
     half = larger >= np.median(larger)
     if half.all():
-        # With few distinct effects the median can be the least of them.
+        # With few distinct effects the median can be the smallest of them.
         half = larger > larger.min()
     if not half.any():
         return Estimate(math.nan), Estimate(math.nan)

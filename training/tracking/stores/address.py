@@ -41,12 +41,12 @@ def check_address(uri: str, variable: str | None = None) -> None:
 
     Args:
         uri: address of the store.
-        variable: environment variable that holds it, named in errors in place of the address, which
-            may hold a password. None for the store in ``mlruns/``.
+        variable: environment variable of the address, named in errors in place of the address,
+            which may contain a password. None for the store in ``mlruns/``.
 
     Raises:
-        InputError: MLflow keeps no runs there, the server does not answer, or the database is in
-            memory, cannot be opened, holds other tables or was written by another MLflow.
+        InputError: MLflow stores no runs there, the server does not answer, or the database is in
+            memory, cannot be opened, has other tables or was written by another version of MLflow.
     """
     place = variable or uri
     kind = kind_of(uri)
@@ -90,7 +90,7 @@ def _check_server(uri: str, place: str) -> None:
 def _check_database(uri: str, place: str, variable: str | None) -> None:
     from sqlalchemy.exc import ArgumentError
 
-    with suppress(ArgumentError):  # said below
+    with suppress(ArgumentError):  # reported by connected
         if kind_of(uri) == "sqlite" and not _is_made(sqlite_path(uri), place):
             return
     problem = "cannot be read as MLflow's database"
@@ -159,7 +159,7 @@ def _read(connection: Connection) -> tuple[bool, str | None, list[str]]:
 
 
 def _version(tag: str) -> Version | None:
-    """Return the version in the text of a tag; None if it is none."""
+    """Return the version in the text of a tag; None if the text is not a version."""
     try:
         return Version(tag)
     except InvalidVersion:

@@ -1,8 +1,8 @@
 """MLflow's and Optuna's pages as ASGI applications, and the paths that they need.
 
-MLflow's server also holds an assistant that runs commands, a gateway to language models, jobs,
-webhooks and more. Only the paths of runs, models, datasets and artifacts are allowed, as pages and
-clients ask for them; the pages of the rest are hidden.
+MLflow's server also has an assistant that runs commands, a gateway to language models, jobs,
+webhooks and more. Only the paths of runs, models, datasets and artifacts are allowed that pages and
+clients request; links to other pages are hidden.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ ENVIRONMENT = {
     "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
     "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
 }
-#: Beginning of an address on its own server in a file of Optuna's dashboard.
+#: Beginning of an address of the dashboard's own server, in a file of Optuna's dashboard.
 ADDRESS = re.compile(r"""(["`]|this\.baseURL\})(?=/(?:api|artifacts|csv|dashboard|static)\b)""")
-#: Selectors of what leads to closed paths: the assistant, and pages for language models.
+#: Selectors of elements that lead to closed paths: the assistant, and pages for language models.
 HIDDEN = (
     "[data-assistant-ui]",
     "[data-component-id^='mlflow.assistant']",
@@ -99,7 +99,7 @@ for (const [key, value] of Object.entries({json.dumps(SETTINGS)}))
 if (["", "#/"].includes(location.hash)) location.hash = "#/experiments";
 </script>
 """
-#: Header of a page: it loads from this server alone. Figures of Plotly evaluate strings.
+#: Header of a page: it loads only from this server. ``unsafe-eval`` is for figures of Plotly.
 POLICY = {
     "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
     "frame-ancestors 'self'"

@@ -1,4 +1,4 @@
-"""A propensity by boosted trees: thresholds and interactions that no list of terms holds."""
+"""A propensity by boosted trees, for thresholds and interactions beyond the listed terms."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from accomplice.training.estimators.logistic import (
 from accomplice.training.learners.boosting import boost
 from accomplice.training.learners.trees import Trees, join
 
-#: Smaller than the learner of survival: the treatment is known of all patients, and one fit is made
-#: for each fold.
+#: Settings; smaller than those of survival, since the treatment has no censoring and one fit is
+#: made for each fold.
 CONFIG = BoostingConfig(members=3, depth=2, learning_rate=0.15, max_rounds=100, patience=10)
-#: Prior weight, in patients of the rarer arm, of a slope of 0 of the calibration.
+#: Ridge of the calibration's slope, relative to the number of patients of the rarer arm.
 SLOPE_PRIOR = 0.02
 
 
 @dataclass(frozen=True)
 class LogisticSums:
-    """Log-likelihood of a label at the log-odds ``usual`` + score, of many scores."""
+    """Log-likelihood of labels at the log-odds ``usual`` + score, for many scores at once."""
 
     label: Bools
     """(n,) labels."""
@@ -49,7 +49,7 @@ class LogisticSums:
 
 @dataclass(frozen=True)
 class BoostedPropensity:
-    """Boosted trees of several members; the log-odds are the members' mean, calibrated."""
+    """Boosted trees of several members; the log-odds are the calibrated mean of the members'."""
 
     trees: Trees
     """All trees of all members."""
@@ -93,7 +93,7 @@ def boost_propensity(X: Array, label: Bools, seed: int) -> tuple[BoostedPropensi
         seed: seed of folds, subsamples and candidate columns.
 
     Returns:
-        The fit, and the probability (n,) by members that left the patient out.
+        The fit, and the probability (n,) predicted by the member that left the patient out.
     """
     rng, members = np.random.default_rng(seed), CONFIG.members
     fold = stratified_folds(label, np.arange(len(label), dtype=float), members, seed)
