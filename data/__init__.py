@@ -1,4 +1,5 @@
 """From a hospital's table to a checked cohort: study files, readers, preprocessing, splits.
 
-As the lowest room it holds what all others share too: array types, errors, the writing of files.
+It imports neither ``serving`` nor ``training``, so that modules that all packages use are here too:
+array types, errors, the writing of files.
 """

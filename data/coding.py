@@ -255,7 +255,7 @@ def code_cells(
     Args:
         column: n cells, each None, a truth value, a number or a text.
         meaning: spelling -> index of its level; None if the feature is a number.
-        known: format of the column's numbers; its words for missing hold for levels too.
+        known: format of the column's numbers; its words for missing apply to levels too.
 
     Returns:
         For each cell a number, or the index of a level; None or NaN where it is missing or invalid.
@@ -329,7 +329,8 @@ def code_levels(
     if column.dtype == object and any(kind in TRUTHS for kind in set(map(type, column))):
         # True equals 1, but they are different levels.
         column = column.map(as_level, na_action="ignore")
-    # pandas 2 tries to convert a series of objects to floats, which hold no large whole numbers.
+    # pandas 2 tries to convert a series of objects to floats, which do not represent large whole
+    # numbers exactly.
     plain = column.to_numpy() if column.dtype == object else column
     try:
         codes, cells = pd.factorize(plain, use_na_sentinel=True)

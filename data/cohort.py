@@ -219,7 +219,7 @@ class Cohort(Patients):
     def take(self, rows: Ints | Bools) -> Self:
         """Return the patients at ``rows`` (positions, or a mask (n,)), in that order.
 
-        Further endpoints are left out: their patients are others, for whom ``rows`` do not hold.
+        Further endpoints are left out: their patients differ, so that ``rows`` does not index them.
         """
         return replace(super().take(rows), time=self.time[rows], event=self.event[rows], further={})
 

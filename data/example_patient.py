@@ -19,7 +19,7 @@ def example_patient(study: Study, most: int = 8) -> dict[str, Any]:
 
     Args:
         study: study with the features.
-        most: most features; the study's first ones are taken.
+        most: maximum number of features; the study's first ones are taken.
     """
     return {
         feature.column or name: _example(feature)

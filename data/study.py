@@ -2,7 +2,7 @@
 
 A study file (YAML) names the table and its reader, the id and centre columns, the endpoints, the
 treatment and the features by modality. Readers, coding, preprocessing, network sizes and the
-validation of requests follow it; they hold no knowledge of a disease.
+validation of requests follow it; nothing in their code is specific to a disease.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from accomplice.data.study_parts import (
 
 
 class Study(Part):
-    """The description of a cohort, as a study file holds it."""
+    """The description of a cohort: the content of a study file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    """Name of the cohort, in letters, digits, ``.``, ``_`` and ``-``; runs and models bear it."""
+    """Name of the cohort, in letters, digits, ``.``, ``_`` and ``-``; part of the names of runs and
+    models."""
     description: str = ""
     """Owner and source of the data; shown on the model card."""
     synthetic: bool = False
@@ -43,7 +44,7 @@ class Study(Part):
     source: Source
     """The files of the cohort and their reader."""
     missing: tuple[Level, ...] = ()
-    """Further words that mean "not known" in a cell, beside those in common use. A level of a
+    """Further words that mean "not known" in a cell, added to those in common use. A level of a
     feature never means missing."""
     id: str | None = None
     """Column of the patient's identifier; null: rows are numbered."""
@@ -64,7 +65,8 @@ class Study(Part):
     """Reference models that every run is compared with: name -> features of a ridge Cox model."""
     interactions: tuple[tuple[str, str], ...] = ()
     """Pairs of features whose product enters the linear model, fixed in advance. A pair with the
-    treatment changes its effect; the first such pair is the main hypothesis, shrunken least."""
+    treatment changes its effect; the first such pair is the main hypothesis, with the weakest
+    shrinkage."""
     trusted: tuple[str, ...] = ()
     """Features confirmed by the user as known before the outcome."""
     ignored: dict[str, str] = Field(default_factory=dict)

@@ -33,7 +33,7 @@ class JsonLinesReader(Reader):
         Raises:
             InputError: the file cannot be read, or a line is not a JSON object.
         """
-        # Errors of the file system and of the parser become one line that holds no cell.
+        # Errors of the file system and of the parser become one line that quotes no cell.
         with readable(path):
             lines = path.read_text(encoding="utf-8").splitlines()
             patients = [dict(json.loads(line)) for line in lines if line.strip()]

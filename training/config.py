@@ -64,7 +64,7 @@ class ForestConfig(_Part):
     trees: Count = 100
     """Trees in each fold."""
     leaf: Count = 5
-    """Minimum of patients in a leaf."""
+    """Minimum number of patients in a leaf."""
 
 
 class BoostingConfig(_Part):

@@ -194,7 +194,7 @@ def term_interrupts() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uninterrupted_children() -> Iterator[None]:
-    """Have processes that are spawned in the block hear no Ctrl-C; their parent has to end them.
+    """Let processes that are spawned in the block ignore Ctrl-C; their parent has to end them.
 
     A terminal sends Ctrl-C to all processes. A process that is still importing would print its
     traceback, since it can ignore Ctrl-C only if it inherits that. On Windows nothing is changed.

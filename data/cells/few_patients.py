@@ -1,4 +1,4 @@
-"""Merge the levels that so few patients have that they could be known by them."""
+"""Merge levels with so few patients that a level could identify a patient."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from collections.abc import Mapping, Sequence
 
 #: Minimum number of patients of a level.
 LEAST = 5
-#: Level of the texts that few patients have.
+#: Level into which the levels with few patients are merged.
 OTHER = "other"
 
 
 def merged_into_other(sizes: Mapping[str, int]) -> tuple[str, frozenset[str]]:
-    """Return the name of the level of all others, and the levels of few patients that are in it.
+    """Return the name of the level for rare levels, and the rare levels that are merged into it.
 
     Args:
-        sizes: level -> number of its patients. A level that is called ``other`` takes the others.
+        sizes: level -> number of its patients. A level with the name ``other`` is the one merged
+            into.
     """
     other = next((level for level in sizes if level.lower() == OTHER), OTHER)
     return other, frozenset(level for level, n in sizes.items() if n < LEAST and level != other)
 
 
 def merged_into_neighbours(sizes: Mapping[str, int], levels: Sequence[str]) -> dict[str, str]:
-    """Return level of few patients -> the level next to it that takes them.
+    """Return level with few patients -> the neighbouring level into which it is merged.
 
     The rarest goes first, into the rarer of its neighbours. Levels without a patient, and the last
     two with one, stay.

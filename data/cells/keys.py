@@ -18,7 +18,7 @@ _KEYED = re.compile(r"([A-Za-z][^:\d][^:]{0,80}): +(.*)|([A-Za-z][^:]{1,80}):$",
 def key_in(cells: pd.Series) -> str | None:
     """Return the key that all known cells of a column begin with; None if they share none.
 
-    Letter case does not count: the key is spelt as in the last known cell.
+    Letter case does not count: the key is returned as it is written in the last known cell.
     """
     if is_numeric_dtype(cells.dtype) or cells.dtype.kind in "mM":
         return None

@@ -33,7 +33,7 @@ USUAL_R2 = 0.15
 
 @dataclass(frozen=True)
 class Population:
-    """Patients to come: their event rate, follow-up and horizon, in any one unit of time."""
+    """Event rate, follow-up and horizon of the patients to be recruited, in any one time unit."""
 
     rate: float
     """Events in a unit of time of one patient's follow-up."""
@@ -102,17 +102,17 @@ class Population:
 
 @dataclass(frozen=True)
 class Criterion:
-    """One criterion, and the patients that it asks for."""
+    """One criterion of the sample size, and the number of patients that meets it."""
 
     name: str
-    """What is to be met."""
+    """Name of the criterion, such as ``shrinkage of 0.9 or more``."""
     patients: int
-    """Least number of patients."""
+    """Minimum number of patients."""
 
 
 @dataclass(frozen=True)
 class SampleSize:
-    """Least sample size by all criteria."""
+    """Minimum sample size by all criteria."""
 
     criteria: tuple[Criterion, ...]
     """Shrinkage, optimism and overall risk."""
@@ -123,7 +123,7 @@ class SampleSize:
 
     @property
     def decides(self) -> Criterion:
-        """The criterion that asks for most patients."""
+        """The criterion with the largest number of patients."""
         return max(self.criteria, key=lambda each: each.patients)
 
     @property
@@ -160,7 +160,7 @@ def parameters_of(patients: Patients) -> int:
 
 
 def sample_size(population: Population, parameters: int, r2: float) -> SampleSize:
-    """Return the least number of patients to develop a survival prediction model.
+    """Return the minimum number of patients to develop a survival prediction model.
 
     Args:
         population: event rate, mean follow-up and horizon of the patients.

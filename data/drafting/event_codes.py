@@ -1,4 +1,4 @@
-"""Refuse event columns that do not say which patients had the event."""
+"""Refuse event columns from which it is not clear which patients had the event."""
 
 from __future__ import annotations
 

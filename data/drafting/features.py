@@ -29,7 +29,7 @@ MANY_GENES = 30
 BASELINE_SIZE = 30
 
 #: Maximum number of assumptions about columns that a note lists.
-MOST_TOLD = 30
+MOST_NOTED = 30
 
 #: Reason: the column is a copy of another.
 COPY = "repeats another column"
@@ -99,7 +99,8 @@ def choose(
         event: whether the event was observed (n,); None without a survival endpoint.
         label: response (n,), 1, 0, or NaN for unlabelled patients; None without one.
         outcomes: column of an outcome -> its values as numbers (n,); a copy of one is no feature.
-        treatment: column of the treatment, if any -> its values as codes (n,); likewise.
+        treatment: column of the treatment, if any -> its values as codes (n,); a copy of it is no
+            feature.
         panel: known names.
         hints: words for missing, decimal mark, and columns that options name.
         keys: column -> the key that all its cells begin with; see :func:`keys.keys_of`.
@@ -136,8 +137,8 @@ def choose(
         if place is not None:
             chosen.places[column] = place
     if remarks:
-        more = f"; and {len(remarks) - MOST_TOLD} more" if len(remarks) > MOST_TOLD else ""
-        chosen.cells.append("; ".join(remarks[:MOST_TOLD]) + more)
+        more = f"; and {len(remarks) - MOST_NOTED} more" if len(remarks) > MOST_NOTED else ""
+        chosen.cells.append("; ".join(remarks[:MOST_NOTED]) + more)
     if time is not None and event is not None:
         chosen.drop(find_leaks(chosen.found, time, event))
     if label is not None:

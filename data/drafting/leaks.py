@@ -1,6 +1,6 @@
 """Screen inferred features for leaks of the outcome and for duplicates, by their values.
 
-Columns whose names say that they are known only after the outcome are found by the panel.
+Columns whose names show that they are known only after the outcome are found by the panel.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ def levels_of(column: TextColumn, panel: Panel, most: int) -> LevelledFeature | 
         return FEW_EACH
     spec: dict[str, Any] = {"kind": "category", "levels": levels}
     others: dict[str, str | None] = dict.fromkeys(sorted(unknown))
-    # The texts of few patients are not listed: a text that one patient has may tell who it is.
+    # The texts of few patients are not listed: a text that one patient has may identify them.
     listed = {text: level for text, level in meaning.items() if level not in few}
     others |= {text: level for text, level in sorted(listed.items()) if text != level}
     if unknown:

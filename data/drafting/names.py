@@ -211,7 +211,7 @@ def _is_gene(frame: pd.DataFrame, name: str, genes: list[str], time: Array | Non
     """Whether a column of numbers is measured like the table's genes and unlike the time.
 
     At least 0.3 n of its values are distinct; they lie in the genes' range, widened by its width on
-    both sides; and their rank correlation with the time is at most ``LIKE_TIME`` in size. Whole
+    both sides; and their rank correlation with the time is at most ±``LIKE_TIME``. Whole
     numbers stored as floats, as in a column with empty cells, are refused.
 
     Args:

@@ -119,7 +119,7 @@ def draft_endpoint(
         gaps: whether patients without follow-up are expected, and left out without a question.
 
     Raises:
-        InputError: a column is missing, or is no time or no event; a time's name or cells tell
+        InputError: a column is missing, or is no time or no event; a time's name or cells have
             another unit than the option, or two units; no single format fits the dates; an option
             names a value that does not occur; the event's name or codes leave open which value
             means the event, or all known cells mean it; no event was observed; or too many patients

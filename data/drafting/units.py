@@ -53,7 +53,7 @@ def unit_of(
 
     Raises:
         InputError: a column is missing or has lists in its cells, or the columns' names and cells
-            tell several units or another one than the option.
+            have several units or another one than the option.
     """
     named = {unit for name in columns if (unit := unit_named(keys.get(name, name)))}
     for name in columns:
@@ -73,7 +73,7 @@ def unit_of(
 
 
 def unit_named(name: str) -> Unit | None:
-    """Return the unit that a column's name holds; None if it holds none or several."""
+    """Return the unit that a column's name contains; None if it contains none or several."""
     key = key_of(name)
     found = [unit for unit, pattern in _UNITS.items() if re.search(pattern, key)]
     return found[0] if len(found) == 1 else None

@@ -85,7 +85,7 @@ def layout_of(
     Args:
         path: the file, for errors.
         lines: the first lines of the text.
-        fewest: fewest columns of a table.
+        fewest: minimum number of columns of a table.
         delimiter: character between cells; None: it is found from the lines.
 
     Raises:
@@ -113,7 +113,7 @@ def find_header(
         path: the file, for errors.
         records: the first rows.
         delimiter: character between cells.
-        fewest: fewest columns of a table.
+        fewest: minimum number of columns of a table.
         quoted: numbers of the lines that begin with a quotation mark.
 
     Raises:

@@ -110,7 +110,7 @@ class Reader(ABC):
             selection: columns that are needed, and options of reading.
 
         Raises:
-            InputError: the path cannot be read. The text names it and holds no cell.
+            InputError: the path cannot be read. The text names the path and quotes no cell.
         """
 
     def stream(self, path: Path, selection: Selection) -> Stream:

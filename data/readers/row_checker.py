@@ -236,7 +236,7 @@ class RowChecker:
 
         Raises:
             InputError: a quotation mark is not closed or is followed by text, a carriage return
-                stands in the row, or each line of the row could be a row.
+                occurs in the row, or each line of the row could be a row.
         """
         start, cells = place, 1
 

@@ -144,7 +144,7 @@ def _words_among_numbers(frame: pd.DataFrame) -> list[str]:
 
 
 def _options(selection: Selection) -> tuple[tuple[str, ...], int]:
-    """Return the columns to keep as text, and the fewest columns that a table may have."""
+    """Return the columns to keep as text, and the minimum number of columns of a table."""
     # A table of new patients has one column if the model has one feature.
     return (() if selection.id is None else (selection.id,)), 1 if selection.predicting else 2
 
@@ -160,7 +160,7 @@ def open_stream(
     Args:
         path: a file that :func:`readers.tables.read_table` can read; a workbook is read whole.
         text_columns: columns kept as text, such as identifiers with leading zeros.
-        fewest: fewest columns of a text table.
+        fewest: minimum number of columns of a text table.
         reading: options on how the table is read.
 
     Raises:

@@ -43,8 +43,8 @@ def read_table(
             Excel workbook; a file of another name that is a text table is read too.
         text_columns: columns kept as text, such as identifiers with leading zeros; a Parquet file
             keeps its own types.
-        fewest: fewest columns of a text table or a workbook's; at least two of a file with another
-            name.
+        fewest: minimum number of columns of a text table or a workbook; a file with another name
+            needs at least two.
         reading: options on how the table is read; not used for Parquet.
 
     Raises:
@@ -88,7 +88,7 @@ def text_of(path: Path, fewest: int, reading: Reading) -> Text:
 
     Args:
         path: the file.
-        fewest: fewest columns of a table.
+        fewest: minimum number of columns of a table.
         reading: options on how the table is read.
 
     Raises:

@@ -37,7 +37,7 @@ def workbook_text(path: Path, fewest: int, reading: Reading) -> Text:
 
     Args:
         path: the workbook; a text file with the name of a workbook is read as text.
-        fewest: fewest columns of a table.
+        fewest: minimum number of columns of a table.
         reading: options, with the sheet's name if several sheets have tables of similar length.
 
     Raises:

@@ -35,7 +35,7 @@ CHUNK = 500
 LONG_REQUESTS = 2
 #: Seconds after the last long request until its memory is given back.
 REST = 2.0
-#: Points of all curves of an answer from which on a request is long.
+#: Minimum number of points of all curves of a long request's answer.
 LONG_ANSWER = 10_000
 #: Threads for long work; numpy releases the interpreter's lock.
 THREADS = 2

@@ -21,7 +21,7 @@ def explain(predictor: Predictor, request: CheckedRequest) -> dict[str, Any]:
     """Attribute one patient's risk to the features, as ``Bundle.explain`` does.
 
     Args:
-        predictor: holds the model.
+        predictor: predictor with the model.
         request: one patient; its times are not used.
 
     Returns:

@@ -60,7 +60,7 @@ class Share:
             size: number of bytes of the request's body and answer.
 
         Raises:
-            RefusedError: there is no room.
+            RefusedError: there is not enough memory.
         """
         if size <= max(SMALL, self.size):
             return

@@ -3,14 +3,14 @@
 Except for the paths in ``OPEN``, a request reaches the service only if
 
 - it comes from this machine, where the server has no tokens (see ``api.headers``);
-- no page of another site asks;
+- it is not sent by a page of another site;
 - it carries a known token, where the server has any, or is for a page without the form or a file
   of one (``FRAME``, ``FILES``);
 - fewer requests than the limit are under way;
 - its body, if it is a POST request, is JSON;
 - its body is no larger than allowed, arrives in time, and there is memory for it.
 
-A request that needs no token takes no place of those under way, and its body is not read. BentoML
+A request that needs no token does not count as under way, and its body is not read. BentoML
 has no limit of the body's size, and refuses concurrent requests only after it has read them.
 ``api.connections`` has the limits of connections.
 """
@@ -57,7 +57,7 @@ MEMORY_VARIABLE, MEMORY_MB = "ACCOMPLICE_MEMORY_MB", 512.0
 BELOW = 1_000_000
 #: Bytes of the largest answer, which has to fit.
 ANSWER = 48 * 2**20
-#: Maximum size in bytes of a body with one patient: a parser holds up all others.
+#: Maximum size in bytes of a body with one patient: other requests wait while it is parsed.
 SINGLE = 2**21
 #: Paths of requests for a list of patients.
 LISTS = frozenset({"/predict_batch"})
@@ -65,19 +65,19 @@ LISTS = frozenset({"/predict_batch"})
 SLOWEST_ANSWER = 20.0
 #: Bytes of an answer that are sent at once.
 PART = 2**18
-#: Maximum time in seconds in which a client takes such a part; ``api.connections`` cuts off before
-#: if it takes nothing.
+#: Maximum time in seconds in which a client receives such a part; ``api.connections`` cuts off
+#: earlier a client that receives nothing.
 SLOWEST_PART = 60.0
 #: Seconds before a request beyond the concurrency is refused: a client that asks again at once
 #: would slow down the answers. At most as many requests wait for a refusal as may be under way.
 HELD_BACK = 0.05
-#: Paths of requests from any address and site: they tell only whether the server is up.
+#: Paths that any address and site may request: their answers show only whether the server is up.
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
-#: Paths of the pages without the form, which hold nothing of the model: GET and HEAD need no token.
+#: Paths of the pages without the form, which show nothing of the model: GET and HEAD need no token.
 FRAME = frozenset({"/", "/app", "/app/", "/docs"})
 #: Beginnings of the paths of the pages' files, which need no token either.
 FILES = ("/app/files/", "/static_content/")
-#: Name of a request's state: it has one of the places under way.
+#: Key of a request's state: the request counts as under way.
 ADMITTED = "admitted"
 #: Methods that only read.
 READ = ("GET", "HEAD")
@@ -173,8 +173,8 @@ class Guard:
         """Answer a request that passes all checks.
 
         Raises:
-            RefusedError: the request fails a check, its client has gone, or the service does not
-                begin its answer in time.
+            RefusedError: the request fails a check, its client has disconnected, or the service
+                does not begin its answer in time.
         """
         headers, path, method = read_headers(scope), scope["path"], scope["method"]
         if not path.isprintable():
@@ -205,8 +205,8 @@ class Guard:
                 raise RefusedError("unsupported_media_type")
             most = self.limits.body if path in LISTS else min(self.limits.body, SINGLE)
             body = await read_body(headers, receive, most, send.share, self._pace)
-        # A place is taken only now, so that slow bodies hold up no one. No await between the
-        # comparison and the count: no two requests take the last place.
+        # A request counts only once its body is read, so that slow bodies do not delay others. No
+        # await between the comparison and the count: they cannot pass the limit.
         if self._under_way >= self.limits.concurrency:
             raise RefusedError("too_many_requests", RETRY)
         self._under_way += 1

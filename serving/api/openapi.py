@@ -84,7 +84,7 @@ def document(predictor: Predictor, secured: bool = False) -> dict[str, Any]:
     """Return the OpenAPI document as plain data.
 
     Args:
-        predictor: holds the bundle in service.
+        predictor: predictor with the bundle in service.
         secured: whether the server has tokens, so that a request needs one.
     """
     return {
@@ -279,7 +279,7 @@ def what_if_examples(predictor: Predictor, patient: Mapping[str, Value]) -> dict
     or without a treatment, that example is left out.
 
     Args:
-        predictor: holds the bundle in service.
+        predictor: predictor with the bundle in service.
         patient: the patient of all examples.
     """
     study, known = predictor.bundle.study, training_values(predictor.bundle)

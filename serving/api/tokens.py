@@ -1,4 +1,4 @@
-"""Access tokens of the endpoint, and their file, which holds names, hashes and last moments alone.
+"""Access tokens of the endpoint, and their file, which has only their names, hashes and expiry.
 
 ``serving.api.guard`` checks them; the process that starts a server reads the file too.
 """
@@ -119,8 +119,8 @@ def read_tokens(path: Path) -> dict[str, Token]:
         path: the token file.
 
     Raises:
-        InputError: as for :func:`read_safely`, a line is invalid, a name or hash stands there
-            twice, or there is no token that is valid now.
+        InputError: as for :func:`read_safely`, a line is invalid, a name or hash occurs twice, or
+            there is no token that is valid now.
     """
     tokens, faults = parse_tokens(read_safely(path))
     if faults:

@@ -2,7 +2,7 @@
 
 BentoML's own Dockerfile installs a compiler, git and a second Python, and pins only the named
 packages. The Dockerfile written here starts from Python's image, or from a base given with its
-digest, installs only the wheels whose hashes stand in :data:`LOCK`, and runs as a user without
+digest, installs only the wheels whose hashes are listed in :data:`LOCK`, and runs as a user without
 rights. The image itself is not built.
 """
 

@@ -247,7 +247,7 @@ def serve(
 
 
 def _wait(process: subprocess.Popen[bytes], supply: Supply | None) -> int:
-    """Return a server's exit code; until it ends, let the supply look for other bundles."""
+    """Wait for a server and return its exit code; meanwhile refresh the supply of its bundle."""
     while supply is not None and supply.every is not None:
         try:
             return process.wait(supply.every)

@@ -1,7 +1,7 @@
 """Ed25519 signatures of bundles and of packed Bentos, which OpenSSL makes and checks too.
 
-A bundle's signature is that of its ``manifest.json``, a Bento's that of its ``SHA256SUMS``: each
-holds the checksums of all files. It is the 64 bytes of a file beside, or a version's tag.
+A bundle is signed by its ``manifest.json``, a Bento by its ``SHA256SUMS``: each has the checksums
+of all files. A signature has 64 bytes, in a file next to the signed one or in a version's tag.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def check_signature(signature: bytes | None, message: bytes, keys: Path, name: o
         signature: the signature; None if there is none.
         message: the message.
         keys: file of the trusted public keys.
-        name: name of what is signed, for errors.
+        name: name of the signed object, for errors.
 
     Raises:
         InputError: there is no signature, or it is by none of the keys, or as
@@ -115,7 +115,7 @@ def _pem(file: Path, forbidden: int, why: str) -> bytes:
     Args:
         file: the file; a link to one is followed.
         forbidden: permissions that it must not have.
-        why: what is wrong with them, and how to correct it.
+        why: reason why they are forbidden, and the correction, for the error's text.
 
     Raises:
         InputError: it is no regular file, cannot be read, or has such permissions.

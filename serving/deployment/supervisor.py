@@ -7,7 +7,7 @@ imported and loaded. The supervisor has no other socket, by which another user c
 A worker that takes no more requests, whether it was killed or asked to end, is replaced at once;
 connections meanwhile wait in the listening socket. A worker that ends before it was ready ends the
 server, unless an earlier one was ready. The server also ends by a signal, and with the process that
-started it, where that one says so. After a kill of any of these processes none holds the port.
+started it, where that one asked for it. After a kill of any of these processes the port is free.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Worker:
 
     pid: int
     channel: int
-    """Pipe on which the worker says that it is ready, and that it closes when it ends."""
+    """Pipe to which the worker writes when it is ready, and that it closes when it ends."""
     ready: bool = False
 
 
@@ -67,7 +67,7 @@ class Supervisor:
 
     def __init__(self, listener: socket.socket, work: Work, parent: int | None = None) -> None:
         self._listener, self._work, self._parent = listener, work, parent
-        # Signals are heard by the first; workers see by the second that the supervisor has ended.
+        # The first receives signals; by the second, workers notice that the supervisor has ended.
         self._signalled, self._signals = os.pipe()
         self._watched, self._held = os.pipe()
         self._worker: _Worker | None = None
@@ -93,7 +93,7 @@ class Supervisor:
         while True:
             if self._worker is None and time.monotonic() >= due:
                 self._start()
-            if self._told(None if self._worker else max(0.0, due - time.monotonic())):
+            if self._asked_to_end(None if self._worker else max(0.0, due - time.monotonic())):
                 return self._end(GRACE)
             if self._left():
                 return self._end(ABANDONED)
@@ -112,8 +112,12 @@ class Supervisor:
             pause = min(2 * pause, PAUSES[1])
             logger.error("the worker ended before it was ready: another one starts soon")
 
-    def _told(self, timeout: float | None) -> bool:
-        """Wait until something happens, and return whether a signal says to end."""
+    def _asked_to_end(self, timeout: float | None) -> bool:
+        """Wait for a signal, the worker or the parent; return whether a signal to end arrived.
+
+        Args:
+            timeout: maximum time in seconds; None: without a limit.
+        """
         sources = [self._signalled]
         sources += [self._worker.channel] if self._worker else []
         sources += [] if self._parent is None else [self._parent]
@@ -143,7 +147,7 @@ class Supervisor:
     def _start(self) -> None:
         """Fork a worker."""
         channel, report = os.pipe()
-        # A signal to the fork must not be heard as one to this process.
+        # A signal to the fork must not be taken for one to this process.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDING, signal.SIGCHLD))
         try:
             pid = os.fork()
@@ -193,14 +197,14 @@ class Supervisor:
             grace: seconds until workers are killed.
             code: exit code, unless a worker was unable to serve.
         """
-        # Before the workers are told, so that nobody listens once they have closed it too.
+        # Before the workers are ended, so that no process listens once they have closed it too.
         self._listener.close()
         self._kill(signal.SIGTERM)
         until = time.monotonic() + grace
         self._worker = None
         self._reap()
         while self._pids and (left := until - time.monotonic()) > 0:
-            self._told(left)
+            self._asked_to_end(left)
             if self._left():
                 self._parent, until = None, min(until, time.monotonic() + ABANDONED)
             self._reap()

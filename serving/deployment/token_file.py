@@ -89,8 +89,8 @@ def read_moment(text: str, now: datetime) -> datetime:
     """Return the moment that ``--expires`` gives, in UTC.
 
     Args:
-        text: a day, which counts to its end, a moment in ISO 8601, both in UTC unless they say
-            another zone, or a number of days or hours from now, such as ``90d``.
+        text: a day, which counts to its end, or a moment in ISO 8601, both in UTC unless they have
+            another time zone; or a number of days or hours from now, such as ``90d``.
         now: the present moment.
 
     Raises:

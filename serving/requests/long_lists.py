@@ -1,9 +1,9 @@
-"""Long lists of patients, read in pieces: the parser keeps the interpreter's lock from all others.
+"""Long lists of patients, read in pieces: other requests wait while the parser holds the GIL.
 
-The parser takes some 10 ms for a MB, in which no other request moves. A long body is therefore cut
-at the ends of its patients, which are objects of single values and can be told by a pattern. Each
-piece is parsed and checked by itself, and again when it is answered, so that the values of a long
-list are never all in memory.
+The parser takes some 10 ms for a MB, in which no other request proceeds. A long body is therefore
+cut at the ends of its patients, which are objects of single values and are recognised by a pattern.
+Each piece is parsed and checked by itself, and again when it is answered, so that the values of a
+long list are never all in memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from accomplice.serving.requests.validation import (
     too_many,
 )
 
-#: Bytes of a body from which on it is a long list.
+#: Minimum size in bytes of the body of a long list.
 LONG_LIST = 2**20
 #: Bytes of a piece that is parsed at once.
 PIECE = 2**16

@@ -8,7 +8,7 @@ import pytest
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import configure
 from accomplice.training.evaluation.scores import FEWEST_DRAWS
-from accomplice.training.learners.forest import LOOKS
+from accomplice.training.learners.forest import TIME_CHECKS
 from accomplice.training.run import train
 
 
@@ -74,7 +74,7 @@ def least(small_cohort, tiny_config):
 
 class TestTrain:
     def test_does_the_least_where_there_is_no_time(self, least, tiny_config):
-        trees = -(-tiny_config.forest.trees // LOOKS)
+        trees = -(-tiny_config.forest.trees // TIME_CHECKS)
         assert least.bundle.provenance["cut_short"] == [
             f"forest {trees} of {tiny_config.forest.trees} trees",
             f"boosting 1 of at most {tiny_config.boosting.max_rounds} rounds",

@@ -238,7 +238,7 @@ def power(
 
 
 def _given(context: typer.Context, name: str) -> bool:
-    """Return whether an option stands on the command line, not its default alone."""
+    """Return whether an option was given on the command line, rather than left at its default."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -257,8 +257,8 @@ def say_prediction(
     """Print the patients that a prediction model needs; arguments as the options of ``power``.
 
     Raises:
-        InputError: neither options nor a study say the parameters or the patients, or R² is not
-            possible.
+        InputError: neither options nor a study give the number of parameters or of patients, or R²
+            is not possible.
     """
     from rich.console import Console
 

@@ -12,7 +12,7 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.newton import Newton, maximise
 
-#: Decrease of a log-likelihood ℓ that counts as rounding, as a part of 1 + |ℓ|.
+#: Decrease of a log-likelihood ℓ that counts as rounding, as a fraction of 1 + |ℓ|.
 ROUNDING = 1e-12
 #: Change of a linear predictor by the last step from which the likelihood is taken to have no
 #: maximum.
@@ -39,8 +39,8 @@ def fit_complementary_log_log(
         case: (n,) whether the patient had the event.
         weight: (d, n) weights of the patients in each of d fits, at least 0.
         start: (d, k) first β of each fit.
-        promised: limit of twice a step's predicted gain of log-likelihood, as a part of the sum of
-            weights.
+        promised: limit of twice a step's predicted gain of log-likelihood, as a fraction of the sum
+            of weights.
         short: limit of a step's largest change of a coefficient.
 
     Returns:

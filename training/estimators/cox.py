@@ -19,7 +19,7 @@ from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.hazard import TimeGrid, accumulate
 from accomplice.training.estimators.newton import Newton, maximise
 
-#: Newton decrement gᵀH⁻¹g, as a part of 1 + |objective|, below which no further step is taken.
+#: Newton decrement gᵀH⁻¹g, as a fraction of 1 + |objective|, below which no further step is taken.
 DECREMENT = 1e-12
 
 

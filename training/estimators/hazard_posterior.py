@@ -5,9 +5,10 @@ e_ib exp(α_b + z_iᵀγ) (Friedman, "Piecewise exponential models for survival 
 Ann Stat 1982). The columns of z come in blocks. Those of a block of q columns share the prior
 γ ~ N(0, τ²/q), so that τ is the standard deviation of the block's log-hazard where its columns have
 variance 1. τ has a half-Cauchy prior (Gelman, "Prior distributions for variance parameters in
-hierarchical models", Bayesian Anal 2006) and takes the values of ``SPREADS``, each of which weighs
-by Laplace's approximation of its marginal likelihood (Tierney and Kadane, "Accurate approximations
-for posterior moments and marginal densities", JASA 1986). The posterior is the mixture over them.
+hierarchical models", Bayesian Anal 2006) and takes the values of ``SPREADS``. The posterior is the
+mixture over them, weighted by prior and marginal likelihood, the latter by Laplace's approximation
+(Tierney and Kadane, "Accurate approximations for posterior moments and marginal densities", JASA
+1986).
 
 Hazards need not be proportional: a patient's deviation s from the mean log-hazard becomes
 s (1 + ρ f_b) in bin b, f the logarithm of time less its mean over the events, with ρ ~ N(0, .6²).
@@ -33,7 +34,7 @@ LEVEL_PRECISION = 0.01
 COURSE_SD = 0.6
 #: Upper bound of the log of a hazard, hazard ratio or cumulative hazard, against overflow.
 LARGEST = 30.0
-#: Weight, as a part of the largest, below which values of τ are left out.
+#: Weight, as a fraction of the largest, below which values of τ are left out.
 NEGLIGIBLE = 1e-4
 
 
@@ -69,8 +70,8 @@ def fit_posterior(
         grid: J bins.
         time: (n,) follow-up in months.
         event: (n,) whether the event was observed.
-        weight: (n,) number of patients for whose time at risk each stands; 1 where all are given.
-            The events count once.
+        weight: (n,) number of patients whose time at risk each one represents, if others without
+            the event were left out; 1 where all are given. The events count once.
 
     Example:
         Of 400 patients those with z = 1 have twice the hazard of those with z = 0:

@@ -12,7 +12,7 @@ from accomplice.data.arrays import Array, Bools, Ints
 
 #: Default maximum number of evaluations, halved steps included.
 EVALUATIONS = 50
-#: Gain of a step, as a part of 1 + |value|, below which :func:`climb` ends.
+#: Gain of a step, as a fraction of 1 + |value|, below which :func:`climb` ends.
 GAINED = 1e-10
 
 Newton = Callable[[Bools], tuple[Array, Bools]]
@@ -48,7 +48,7 @@ def maximise(
         evaluate: the functions; see :data:`Evaluate`.
         start: (m, p) first point of each.
         evaluations: maximum number of evaluations of each function.
-        rounding: fall of a function, as a part of 1 + |f(x)|, that counts as none.
+        rounding: fall of a function, as a fraction of 1 + |f(x)|, that counts as none.
 
     Example:
         >>> tops = np.array([[1.0], [5.0]])

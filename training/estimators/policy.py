@@ -34,8 +34,8 @@ PAIRS_TO_CORRELATE = 10
 CALLS_TO_DRAW = 10
 #: Patients behind a mean prediction that is shown, so that it is no single patient's.
 PATIENTS_TO_SHOW = 5
-#: Events aimed at in a group of the calibration plot, so that its Kaplan-Meier interval is worth
-#: drawing.
+#: Target number of events in a group of the calibration plot, so that its Kaplan-Meier interval is
+#: not too wide to be useful.
 EVENTS_A_POINT = 15
 #: Completed trials to show the importance of settings: with fewer, it would be chance.
 TRIALS_TO_RANK = 12
@@ -50,9 +50,9 @@ SURPRISE = 0.05
 ENOUGH_POWER = 0.8
 #: Fraction of the cut-points that must be significant for an association to hold at any of them.
 CUTS_SIGNIFICANT = 0.8
-#: Size of a rank correlation from which a feature is said to measure the same as the marker.
+#: Minimum |rank correlation| of a feature that measures the same as the marker.
 CLOSE = 0.6
-#: Size of a rank correlation from which a feature is said to measure in part the same.
+#: Minimum |rank correlation| of a feature that measures in part the same as the marker.
 RELATED = 0.4
 #: Range of calibration slope, and of observed over expected events, that counts as calibrated.
 SOUND = (0.8, 1.25)
@@ -62,14 +62,13 @@ MANY_OUTSIDE = 0.1
 
 # Treatment.
 
-#: Gain of survival probability above which a treatment is worth its burden.
+#: Gain of survival probability above which a treatment's benefit is worthwhile.
 WORTH = 0.03
-#: Probability of a worthwhile gain from which a treatment is favoured.
+#: Minimum probability of a worthwhile gain at which a treatment is favoured.
 LIKELY = 0.8
 #: Probability of a worthwhile gain below which no clear benefit is seen.
 UNLIKELY = 0.2
-#: Standardised mean difference between the arms after weighting up to which they count as alike, by
-#: convention.
+#: Maximum |standardised mean difference| of balanced arms after weighting, by convention.
 BALANCED = 0.1
 #: Propensity below which a patient has too few similar treated patients.
 RARE = 0.1

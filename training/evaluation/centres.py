@@ -1,11 +1,11 @@
-"""Figures of each centre, their mean, and what a further centre may have.
+"""Figures of each centre, their mean, and the prediction interval of a further centre's.
 
 Each centre has its own concordance, observed over expected events and calibration slope. They are
 pooled by a random-effects model (``estimators.hazard_ratios.random_effects``) on scales where they
 are about normal: the log-odds of C, the logarithm of observed over expected, the slope itself.
-Standard errors are those of the bootstrap draws. The prediction interval says what to expect of one
-more centre like these (Riley et al., "External validation of clinical prediction models using big
-datasets from e-health records or IPD meta-analysis", BMJ 2016).
+Standard errors are those of the bootstrap draws. The prediction interval is that of one more centre
+like these (Riley et al., "External validation of clinical prediction models using big datasets from
+e-health records or IPD meta-analysis", BMJ 2016).
 """
 
 from __future__ import annotations

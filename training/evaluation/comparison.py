@@ -196,10 +196,9 @@ def _contributions(
 
 
 def _allowances(first: Contributions | None, second: Contributions | None) -> dict[str, Allowance]:
-    """Return what the intervals of the differences between two models allow for.
+    """Return the adjustments of the intervals of the differences between two models, by metric.
 
-    If only one is cross-fitted, the part of the training patients is taken to be as large as it can
-    be.
+    If only one is cross-fitted, the variance over training sets is taken as its maximum.
     """
     if first is None and second is None:
         return {}
@@ -209,7 +208,7 @@ def _allowances(first: Contributions | None, second: Contributions | None) -> di
 
 
 def _output(judged: BootstrappedOutcome, predicted: Predictions, rows: Ints) -> ModelOutput:
-    """Return the predictions of some patients (m,) as metrics read them."""
+    """Return the predictions of some patients (m,) in the form that metrics take."""
     curves = predicted.curves[MODEL]
     # The mean of a fold is taken over all its patients, as where the model is judged alone.
     risk = within(log_risk(curves), predicted.group)[rows]

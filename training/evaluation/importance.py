@@ -47,10 +47,10 @@ Centre = NDArray[np.str_] | None
 
 #: Maximum number of patients whose attributions are averaged.
 MOST_EXPLAINED = 200
-#: Minimum of patients whose attributions are averaged.
+#: Minimum number of patients whose attributions are averaged.
 FEWEST_EXPLAINED = 10
-#: Maximum number of rows to predict for all attributions, unless the minimum of patients needs
-#: more.
+#: Maximum number of rows to predict for all attributions, unless the minimum number of patients
+#: needs more.
 ROWS = 14_000
 #: Number of patients explained in one pass.
 AT_ONCE = 16
@@ -114,7 +114,7 @@ def importance(
 ) -> tuple[Importance, ...]:
     """Return the features' importance, the largest first, over a sample of the patients.
 
-    A feature that repeats another is left out: it is not read.
+    A feature that repeats another is left out: the model does not use it.
 
     Args:
         model: model to explain.

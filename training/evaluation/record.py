@@ -98,10 +98,10 @@ class ExpectedConcordance(_Part):
     """
 
     uno_c: Estimate = Estimate(math.nan)
-    """Model-based concordance: lower where patients are more alike."""
+    """Model-based concordance: lower where the patients' risks differ less."""
     excess: Estimate = Estimate(math.nan)
-    """Observed less expected C, paired; below 0, patients are ranked less well than their case mix
-    lets expect."""
+    """Observed less expected C, paired; below 0, patients are ranked less well than expected from
+    their case mix."""
 
 
 class Decision(_Part):
@@ -133,13 +133,14 @@ class _GroupFigures(_Part):
     observed_expected: Estimate
     """Observed over expected events at the judged month nearest to half the horizon."""
     expected_c: Number = math.nan
-    """Uno's C that the predictions expect of these patients: lower where they are more alike."""
+    """Uno's C that the predictions expect of these patients: lower where their risks differ
+    less."""
     slope: Estimate = UNKNOWN
     """Calibration slope over the follow-up; NaN with fewer than 20 events, and in older records."""
     ranking_p: Number = math.nan
     """p value that the slope is not lower than among all others, adjusted for all groups."""
     level_p: Number = math.nan
-    """p value that as many events were observed as expected, adjusted likewise."""
+    """p value that as many events were observed as expected, adjusted for all groups."""
 
 
 class Subgroup(_GroupFigures):
@@ -152,7 +153,7 @@ class Subgroup(_GroupFigures):
     ibs_gain: Estimate
     """Paired gain in ``ibs`` over the strongest baseline; above 0 the model is better."""
     gain_p: Number = math.nan
-    """p value that the gain is not below 0, adjusted likewise."""
+    """p value that the gain is not below 0, adjusted for all subgroups."""
 
 
 class CentreFigures(_Part):

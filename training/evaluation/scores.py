@@ -33,8 +33,8 @@ from accomplice.training.metrics.calibration import calibration_at, d_calibratio
 from accomplice.training.metrics.table import METRICS, deciding, gains, label
 from accomplice.training.models.predictions import MODEL, PEERS, FoldCurves, Predictions
 
-#: Minimum of bootstrap draws, however little time is left (or all, if fewer are asked for); they
-#: also measure the time of a draw.
+#: Minimum number of bootstrap draws, however little time is left (or all, if fewer are asked for);
+#: they also measure the time of a draw.
 FEWEST_DRAWS = 20
 #: Name of the model under the patients' treatment.
 SERVED = "model with the treatment"
@@ -93,7 +93,7 @@ class Evaluation:
     bootstraps: int
     """Bootstrap draws for each interval."""
     censoring: ChosenCensoring
-    """Distribution of the censoring time by which the n patients were weighed."""
+    """Distribution of the censoring time by which the n patients were weighted."""
     alike: Mapping[str, float] = field(default_factory=dict)
     """Deciding metric and ``calibration_slope`` -> the model's value with one distribution for all
     patients; empty where that was used."""
@@ -148,7 +148,7 @@ def judge_predicted(
     predicted: Predictions,
     config: Config,
     budget: Budget = UNLIMITED,
-    weighed: ChosenCensoring | None = None,
+    chosen: ChosenCensoring | None = None,
 ) -> Evaluation:
     """Judge predictions against the patients' outcomes, as :func:`judge` does.
 
@@ -156,7 +156,7 @@ def judge_predicted(
         predicted: the predictions.
         config: settings, of which those of the evaluation and the seed are used.
         budget: time budget.
-        weighed: distribution of the patients' censoring time; if absent, it is chosen here.
+        chosen: distribution of the patients' censoring time; if absent, it is chosen here.
     """
     judged = judge(
         *predicted.outcome,
@@ -169,7 +169,7 @@ def judge_predicted(
         budget,
         predicted.served,
         by_fold=predicted.by_fold,
-        weighed=weighed or censoring_of(predicted.cohort, *predicted.outcome),
+        chosen=chosen or censoring_of(predicted.cohort, *predicted.outcome),
     )
     return replace(judged, notes=predicted.notes)
 
@@ -186,12 +186,12 @@ def judge(
     budget: Budget = UNLIMITED,
     served: Array | None = None,
     by_fold: FoldCurves | None = None,
-    weighed: ChosenCensoring | None = None,
+    chosen: ChosenCensoring | None = None,
 ) -> Evaluation:
     """Judge predicted curves of a model, its learners and baselines against outcomes.
 
     Scores and gains are of predictions without the treatment, since the baselines have none;
-    calibration is that of the predictions as served, all folds on one level
+    calibration is that of the predictions as served, with the folds recentred
     (:func:`calibration.recentred`).
 
     Concordance is computed from risks less the mean risk of the patient's fold: the level of a
@@ -208,16 +208,16 @@ def judge(
         bootstraps: number of draws for each interval.
         seed: seed of the draws.
         budget: time budget; where it does not last for all draws, fewer are made.
-        served: (n, j + 1) the model's cumulative hazards under the treatment that the patients came
-            to have; if absent, those without it.
+        served: (n, j + 1) the model's cumulative hazards under the treatment that the patients
+            received; if absent, those without it.
         by_fold: predictions by each fold's models, where they are cross-fitted. The intervals of
             scores and gains are then those of the models fitted to such patients; without, they are
             those of these very predictions.
-        weighed: distribution of the censoring time; if absent, the same for all patients.
+        chosen: distribution of the censoring time; if absent, the same for all patients.
     """
-    weighed = weighed or ChosenCensoring(censoring(time, event))
-    horizon = judged_horizon(time, event, grid.horizon, weighed.reach)
-    judged = BootstrappedOutcome.of(time, event, horizon, bootstraps, seed, weighed.weights)
+    chosen = chosen or ChosenCensoring(censoring(time, event))
+    horizon = judged_horizon(time, event, grid.horizon, chosen.reach)
+    judged = BootstrappedOutcome.of(time, event, horizon, bootstraps, seed, chosen.weights)
     models = curves | baselines
     outputs, by_time = {}, {}
     for name, c in models.items():
@@ -264,12 +264,12 @@ def judge(
         return or_nan(lambda: calibration_at(event, time, at_middle, middle, weights).slope)
 
     alike = {}
-    if weighed.by:
-        unweighed = BootstrappedOutcome.of(time, event, horizon, 0, seed)
-        output, _ = unweighed.output(outputs[MODEL].risk, grid, curves[MODEL])
-        (found,) = unweighed.figures([output])
+    if chosen.by:
+        unweighted = BootstrappedOutcome.of(time, event, horizon, 0, seed)
+        output, _ = unweighted.output(outputs[MODEL].risk, grid, curves[MODEL])
+        (found,) = unweighted.figures([output])
         alike = {name: float(found[name][0]) for name in deciding()}
-        alike["calibration_slope"] = slope(unweighed.weights)
+        alike["calibration_slope"] = slope(unweighted.weights)
     return Evaluation(
         patients=len(time),
         events=judged.events,
@@ -279,12 +279,12 @@ def judge(
         gains=gained,
         treatment=estimates(worth),
         calibration_time=middle,
-        calibration_slope=slope(weighed.weights),
+        calibration_slope=slope(chosen.weights),
         d_calibration_p=or_nan(lambda: d_calibration(event, at_time).p_value),
         survival=at_middle,
         risk=log_risk(curves[MODEL]),
         bootstraps=draws,
-        censoring=weighed,
+        censoring=chosen,
         alike=alike,
     )
 
@@ -296,7 +296,7 @@ def estimates(
 
     Args:
         drawn: name -> values.
-        allowances: name -> what the interval of a difference allows for beyond the bootstrap.
+        allowances: name -> adjustment of the bootstrap interval of a difference.
     """
     allowed = {} if allowances is None else allowances
     return {

@@ -1,4 +1,4 @@
-"""What the intervals of cross-fitted predictions allow for beyond the patients who are judged.
+"""Variance over training sets, for the intervals of cross-fitted predictions' metrics.
 
 A bootstrap of out-of-fold predictions takes the models as given. But a patient who is judged in one
 fold also trained the models of the others. To first order, a figure of the model fitted to some
@@ -17,11 +17,11 @@ shown by Bengio and Grandvalet, "No unbiased estimator of the variance of k-fold
 JMLR 2004; that intervals which leave the dependence out are too short, by Bates, Hastie and
 Tibshirani, "Cross-validation: what does it estimate and how well does it do it?", JASA 2024.
 
-Also, out-of-fold predictions are those of one fold's models, and what is served is the mean of all,
-which is better. By how much is seen in the same patients: with all models judged alike, what the
-mean gains over a single fold's models comes from the averaging alone (for a Brier score it is the
-variance between the models, whatever the outcomes: Krogh and Vedelsby, "Neural network ensembles,
-cross validation, and active learning", NIPS 1995).
+Also, out-of-fold predictions are those of one fold's models, while the served ones are the mean of
+all folds, which is better. In patients whom all these models predict, the difference of a metric
+between the mean and a single fold's models estimates the gain by averaging (for a Brier score it is
+the variance between the models, whatever the outcomes: Krogh and Vedelsby, "Neural network
+ensembles, cross validation, and active learning", NIPS 1995).
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ EDGE = 1e-9
 
 @dataclass(frozen=True)
 class Allowance:
-    """What an interval of one metric, or of a difference in it, allows for."""
+    """Adjustment of the bootstrap interval of one metric, or of a difference in it."""
 
     widened: float = 1.0
     """Factor by which both ends are moved away from the value."""
     averaging: float = 0.0
-    """What the mean of the folds' models gains over one; the better end is moved by it."""
+    """Gain of the folds' mean model over a single fold's; the better end is moved by it."""
 
     def of_difference(self, plain: Estimate) -> Estimate:
         """Return a difference between two models, its bootstrap's interval changed."""
@@ -132,10 +132,10 @@ class Contributions:
         )
 
     def allowances(self) -> dict[str, Allowance]:
-        """Return what the interval of each metric allows for.
+        """Return the adjustment of each metric's interval, by metric.
 
-        It is widened by √(1 + τ² / s²), with s² the variance of the contributions, and by at most
-        `WIDEST`; not at all where s² is 0 or undefined.
+        The interval is widened by √(1 + τ² / s²), with s² the variance of the contributions, and by
+        at most `WIDEST`; not at all where s² is 0 or undefined.
         """
         found = {}
         for name, metric in METRICS.items():
@@ -147,10 +147,11 @@ class Contributions:
         return found
 
     def allowances_of_gains(self, other: Contributions) -> dict[str, Allowance]:
-        """Return what the interval of each gain over another model allows for.
+        """Return the adjustment of the interval of each gain over another model, by metric.
 
-        It is widened likewise; by `WIDEST` if the folds differ, since the part of the training
-        patients is then not known. What averaging adds to both models is left out.
+        The interval is widened as in :meth:`allowances`; by `WIDEST` if the folds differ, since the
+        variance over training sets is then not known. The gain by averaging is left out: both
+        models have one.
         """
         if not np.array_equal(self.fold, other.fold):
             return dict.fromkeys(METRICS, Allowance(WIDEST))

@@ -71,7 +71,7 @@ class Prepared:
 
     @cached_property
     def censoring(self) -> ChosenCensoring:
-        """Distribution of the censoring time by which the patients are weighed."""
+        """Distribution of the censoring time by which the patients are weighted."""
         return censoring_of(self.cohort, *self.cohort.outcome)
 
     @property

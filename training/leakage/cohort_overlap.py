@@ -1,13 +1,13 @@
 """Overlap of a cohort with the patients that a model was trained on, tested without their data.
 
 A sketch of the training cohort holds hashes of its patients' features: no identifier and no outcome
-is in a hash. There are up to two ways to recognise a patient, each by features that tell nearly all
-patients apart: one by features of the study's first modality, which most cohorts have, and one by
-the others. A way's hashes are marks in a table so small that a stranger, a patient who is not in
-the training cohort, meets marks in all ways with probability ``STRANGERS``. So a match says next to
-nothing about one person, but matches beyond those of strangers show that the cohorts overlap (set
-membership with allowed errors: Bloom, "Space/time trade-offs in hash coding with allowable errors",
-Commun ACM 1970).
+is in a hash. There are up to two ways to recognise a patient, each by features whose joint values
+differ between nearly all patients: one by features of the study's first modality, which most
+cohorts have, and one by the others. A way's hashes are marks in a table so small that a stranger, a
+patient who is not in the training cohort, matches marks in all ways with probability
+``STRANGERS``. So a match is hardly evidence about one person, but more matches than strangers would
+have show that the cohorts overlap (set membership with allowed errors: Bloom, "Space/time
+trade-offs in hash coding with allowable errors", Commun ACM 1970).
 """
 
 from __future__ import annotations
@@ -172,10 +172,11 @@ def _alike(found: Ints) -> float:
 
 
 def _distinctive(cohort: Cohort, candidates: Iterable[str]) -> tuple[list[str], float]:
-    """Return up to ``FEATURES`` features that tell patients apart, and the part who are alike.
+    """Return up to ``FEATURES`` features to recognise patients by, and a fraction of the patients.
 
-    They are those with the highest entropy (many distinct values, few missing), as many as are
-    needed to tell all but ``DISTINCT`` of the patients apart.
+    The fraction is that of the patients who share all values with another one. The features are
+    those with the highest entropy (many distinct values, few missing), as many as are needed for
+    this fraction to be at most ``DISTINCT``.
     """
     entropy = {}
     for name in candidates:

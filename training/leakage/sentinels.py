@@ -312,7 +312,7 @@ def immortal_time(cohort: Cohort, evidence: Evidence | None) -> Answer:
         alarms = "; ".join(evidence.alarms)
         text = f"{alarms[0].upper()}{alarms[1:]}. Read no benefit as one before that is explained."
         # An alarm is certain if the effect is distrusted or the early events are too unlikely. A
-        # hazard ratio that may be outside the trials' range by chance is worth only a caution.
+        # hazard ratio that may be outside the trials' range by chance only calls for caution.
         certain = bool(evidence.distrust) or evidence.immortal_p < SURPRISE
         status: Status = "fired" if certain else "caution"
         return status, text, (cohort.study.treatment.column,)

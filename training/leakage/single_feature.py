@@ -45,7 +45,8 @@ MOST_OTHERS = 100
 #: Ridge penalties of the other features, of which the best is taken; as multiples of the number of
 #: events, times the number of columns for each training patient where that is above 1.
 PENALTIES = (10.0, 1.0, 0.1, 0.01)
-#: Minimum of patients in a group and outside it, and of events and of censorings, for a test.
+#: Minimum number of patients in a group and outside it, and of events and of censorings, for a
+#: test.
 FEWEST = 10
 
 # The thresholds below were set on public cohorts, two of them of gastric cancer, with and without
@@ -99,8 +100,9 @@ class SingleFeature:
     z: float
     """Signed root of twice the gain of log-likelihood by the slope."""
     log10_p: float
-    """Log10 of p / level: p is the least chance, over the groups, that the shortest follow-up of a
-    group is so long or its longest so short; level as in ``c_low``. 0 for values of a number."""
+    """Log10 of p / level: p is the minimum, over the groups, of the probability that the shortest
+    follow-up of a group is so long or its longest so short; level as in ``c_low``. 0 for values of
+    a number."""
     gain_per_event: float
     """``gain`` divided by the number of events."""
     others: float = math.nan
@@ -298,12 +300,12 @@ class _Outcome:
         return beta, math.copysign(math.sqrt(2 * gained), beta)
 
     def log10_p(self, groups: Ints) -> float:
-        """Return log10 of the least chance, over groups (n,), of an unusual range of follow-up.
+        """Return log10 of the minimum, over groups (n,), of the p value of a range of follow-up.
 
-        The chance that all m patients of a group are followed past a month by which a share q of
-        the others has left is (1 − q / 2)ᵐ, at about half the others' rate of leaving. The chance
-        that all have left by a month past which a share s of the others is followed is (1 − s⁵)ᵐ,
-        at five times that rate.
+        The probability that all m patients of a group are followed past a month by which a fraction
+        q of the others has left is (1 − q / 2)ᵐ, at about half the others' rate of leaving. The
+        probability that all have left by a month past which a fraction s of the others is followed
+        is (1 − s⁵)ᵐ, at five times that rate.
         """
         least = 0.0
         for g in np.unique(groups):
@@ -340,7 +342,7 @@ def _concordance(event: Bools, time: Array, score: Array) -> tuple[float, float]
 def _screened(cohort: Cohort, outcome: _Outcome) -> Ints:
     """Return the positions of the features to judge, at most ``MOST_FEATURES``.
 
-    Of more, all categories come first, then the features with the largest correlation, in size, of
+    Of more, all categories come first, then the features with the largest |correlation| of
     their ranks or missingness with the martingale residuals of the events or of the censoring.
     """
     p = cohort.values.shape[1]

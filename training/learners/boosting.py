@@ -36,7 +36,7 @@ from accomplice.training.learners.trees import (
 
 #: Fraction of a member's patients on whom a tree is grown, drawn anew for each round.
 SAMPLE = 0.6
-#: Minimum of rows in a leaf.
+#: Minimum number of rows in a leaf.
 FEWEST = 10
 #: Ridge penalty on a leaf's step, in expected events.
 RIDGE = 2.0

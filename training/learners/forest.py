@@ -45,8 +45,8 @@ FEW = 0.3
 JUDGED = 1.0
 #: Prior time at risk in each bin, in patients, by which a leaf's hazards are shrunk.
 SHRINKAGE = 1.0
-#: Batches of trees aimed at under a time limit, which is checked between them.
-LOOKS = 10
+#: Target number of batches of trees under a time limit, which is checked after each.
+TIME_CHECKS = 10
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def fit_forest(
     grown: list[tuple[Trees, Array]] = []
     most = max(1, AT_ONCE // size)
     if budget.limited:
-        most = min(most, -(-config.trees // LOOKS))
+        most = min(most, -(-config.trees // TIME_CHECKS))
     pace = budget.pace()
     while (done := sum(t.count for t, _ in grown)) < config.trees:
         if grown and not pace.another():

@@ -94,7 +94,7 @@ def added_value(
         {WITHOUT: without},
         config.evaluation.bootstraps,
         config.seed,
-        weighed=censoring_of(cohort, time, event),
+        chosen=censoring_of(cohort, time, event),
     )
     followed = BootstrappedOutcome.of(
         time,

@@ -23,7 +23,7 @@ RANGE = (0.1, 0.9)
 MOST_CUTS = 300
 #: Maximum number of permutations.
 PERMUTATIONS = 9999
-#: Minimum of permutations.
+#: Minimum number of permutations.
 FEWEST = 499
 #: Permutations times patients that are not exceeded, except for the minimum of permutations.
 WORK = 200_000_000

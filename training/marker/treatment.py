@@ -39,10 +39,10 @@ from accomplice.training.treatment.immortal_time import (
 )
 from accomplice.training.treatment.trial_range import TrialRange
 
-#: Reason why nothing is said of a treatment.
+#: Reason why there is no section on a treatment.
 NO_TREATMENT = "the study records no treatment"
 #: Prior standard deviation of a clinical feature's interaction with the treatment, per standard
-#: deviation, as a part of that of its own log-hazard ratio: effects differ less than risks do.
+#: deviation, as a fraction of that of its own log-hazard ratio: effects differ less than risks do.
 PRODUCT_SD = 0.5
 
 

@@ -236,7 +236,7 @@ def of_treatment(found: TreatmentEffect | str) -> Verdict:
 def of_correlations(marker: str, found: tuple[Correlation, ...]) -> Verdict:
     """Return the verdict on the marker's correlation with other features.
 
-    It is ``caution`` if the strongest is at least ``RELATED`` in size, else ``yes``.
+    It is ``caution`` if the strongest is at least ``RELATED`` in absolute value, else ``yes``.
 
     Args:
         marker: name in the text.

@@ -1,6 +1,6 @@
 """Concordance and time-dependent AUC of many bootstrap draws at once.
 
-Both are shares of pairs. If a draw holds patient i m_i times, the share is
+Both are fractions of pairs. If patient i is in a draw m_i times, the fraction is
 Σ m_i m_j w_i k_ij / Σ m_i m_j w_i c_ij, with w_i the weight of the event, c_ij 1 for a comparable
 pair and k_ij 1 for one in the right order. A matrix product scores all draws at once, many times
 faster than a ranking of each. Its cost grows with the square of the patients; with many patients,
@@ -76,7 +76,7 @@ def drawn_concordances(
         censoring: distribution of the censoring time, as for `inverse_censoring`, the same for all
             draws.
         tau: only events before this time count for Uno's C.
-        counts: (d, n), how often each draw holds each patient.
+        counts: (d, n), how often each patient is in each draw.
 
     Returns:
         Harrell's and Uno's C (m, 2, d), NaN where a draw has no comparable pair; Uno's also where
@@ -180,7 +180,7 @@ def _shares(
     """Return the weighted share of comparable pairs in which the case has the higher risk.
 
     Args:
-        counts: (d, n) how often each draw holds each patient.
+        counts: (d, n) how often each patient is in each draw.
         cases: (e,) patients with an event, the first of each pair.
         weights: (w, e) weights of the cases.
         comparable: function from some of the cases (c,) to the mask (c, n) of the second patients

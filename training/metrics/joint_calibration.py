@@ -28,7 +28,7 @@ class JointCalibration:
     """Level and slope of predicted hazards against the observed events, and the test of both."""
 
     slope: Estimate
-    """1 if calibrated; below 1 predictions are too extreme, above 1 too alike."""
+    """1 if calibrated; below 1 predictions are too extreme, above 1 not extreme enough."""
     observed_expected: Estimate
     """Observed over predicted hazard at the mean log-hazard; above 1, predicted risk is too low."""
     p: Number
@@ -68,7 +68,7 @@ def joint_calibration(event: Bools, expected: Array, log_hz: Array) -> JointCali
     seen = X.T @ event
 
     def log_ratio(beta: Array) -> Array:
-        # A step too far must be seen as one, not as an overflow.
+        # Too long a step must give a finite, low likelihood, not an overflow.
         return np.asarray(np.minimum(X @ beta, 100.0))
 
     def gained(beta: Array) -> float:

@@ -1,11 +1,11 @@
 """Concordance that a model expects of patients by their predictions alone, without outcomes.
 
-The more alike patients are, the harder they are to put in order, even by a model that is right. If
-event times follow the predicted curves, Uno's C with truncation at τ tends to the model-based
+The less the patients' risks differ, the harder it is to rank them, even by a model that is right.
+If event times follow the predicted curves, Uno's C with truncation at τ tends to the model-based
 concordance (van Klaveren et al., "A new concordance measure for risk prediction models in external
 validation settings", Stat Med 2016; here with events to τ only). An observed C below it means that
 risks or their effects differ from those predicted; a C that fell together with it, that the
-patients are more alike.
+patients' risks differ less.
 """
 
 from __future__ import annotations

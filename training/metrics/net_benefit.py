@@ -19,8 +19,8 @@ THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.025), 3)
 def thresholds_among(risks: Array) -> Array:
     """Return the thresholds (t,) between the 2nd and 98th centile of predicted risks.
 
-    Beyond these nearly all patients are treated alike. If no threshold lies between them, the one
-    nearest to their middle is returned.
+    Below them nearly all patients would be treated, above them nearly none. If no threshold lies
+    between the centiles, the one nearest to their middle is returned.
 
     Args:
         risks: predicted probabilities of an event, of any shape.
@@ -57,8 +57,9 @@ def net_benefit_contributions(
     Returns:
         Contributions (n, t) whose mean over patients is the net benefit: the share of patients
         treated who have the event by `at`, less the share treated who do not times p / (1 − p).
-        Patients censored by `at` weigh 0, others 1 / G(min(time, at)) with G the survival function
-        of censoring. With all treated, this is the net benefit by the Kaplan–Meier estimate.
+        Patients censored by `at` have weight 0, others 1 / G(min(time, at)) with G the survival
+        function of censoring. With all treated, this is the net benefit by the Kaplan–Meier
+        estimate.
 
     Raises:
         UndefinedMetricError: as `inverse_censoring`.

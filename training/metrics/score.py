@@ -70,7 +70,7 @@ class Score(ABC):
         Args:
             outcome: observed outcomes of n patients.
             models: predictions of these patients by m models.
-            counts: (d, n) how often each draw holds each patient.
+            counts: (d, n) how often each patient is in each draw.
         """
         size = counts.sum(axis=1)
         return np.stack([self.contributions(outcome, model) @ counts.T / size for model in models])

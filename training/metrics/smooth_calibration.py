@@ -47,7 +47,7 @@ class SmoothCalibration:
     observed: tuple[Number, ...]
     """(g,) observed survival of patients with such a prediction."""
     low: tuple[Number, ...]
-    """(g,) lower end of the band that holds the whole curve with 95 % confidence."""
+    """(g,) lower end of the simultaneous 95 % confidence band of the curve."""
     high: tuple[Number, ...]
     """(g,) upper end of that band."""
     ici: Number
@@ -80,7 +80,7 @@ def smooth_calibration(event: Bools, expected: Reals, whole: Reals) -> SmoothCal
     Returns:
         The curve between the 2.5th and 97.5th percentile of the predictions; None with fewer than
         20 events, no patient followed to the month without one, equal predictions, or predictions
-        that part events from the others so that the fit has no maximum.
+        that separate the events from the others, so that the fit has no maximum.
 
     Raises:
         ValueError: as `checked_outcome`; a hazard that is not finite or of another shape.

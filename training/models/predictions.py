@@ -79,7 +79,7 @@ class Predictions:
     """The j bins of all curves; no month after its horizon can be judged."""
     curves: Mapping[str, Array]
     """(n, j + 1) cumulative hazards of the ``MODEL``, then of its learners, by name, all without
-    the patients' treatment: like the baselines, they know what is known at the start."""
+    the patients' treatment: like the baselines, they use only what is known at the start."""
     baselines: Mapping[str, Array]
     """(n, j + 1) cumulative hazards of the simple models, then of the peers, by name."""
     served: Array

@@ -47,7 +47,7 @@ SLOPE_SD = 0.15
 #: Maximum number of features that are imputed jointly. If the study has more, its other features do
 #: not help to impute the inputs; if the inputs alone are more, gaps are filled with the mean.
 JOINT = 60
-#: Maximum number of groups of patients whose mean log-odds stand for the training cohort.
+#: Maximum number of groups of patients whose mean log-odds represent the training cohort.
 GROUPS = 41
 #: Minimum number of patients of such a group, where there are as many.
 GROUP_SIZE = 5
@@ -89,7 +89,7 @@ class ResponseModel:
     calibration: Calibration
     """Calibration of the log-odds by ``logistic``."""
     cohort: Array
-    """(g,) log-odds that stand for the training cohort: means of groups of patients."""
+    """(g,) log-odds that represent the training cohort: means of groups of patients."""
     labelled: int
     """Number of training patients with a label."""
     positive: int

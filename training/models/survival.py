@@ -1,6 +1,6 @@
 """The fitted model of one survival endpoint: risk, curves, and the treatment's effect.
 
-The learners do not see the treatment; its effect is fitted beside them, so each model holds both.
+The learners do not use the treatment; its effect is fitted separately, and each model has both.
 Horizon, effect and reasons to abstain are those of the endpoint.
 """
 
@@ -50,7 +50,7 @@ RMST = ("rmst", "rmst_low", "rmst_high")
 
 @dataclass(frozen=True)
 class SurvivalAnswer:
-    """A model's predictions of n patients: risk, curves and benefit, not yet read at any month."""
+    """A model's predictions of n patients, from which survival at any month can be read."""
 
     grid: TimeGrid
     cumulative: Array
@@ -146,7 +146,7 @@ class SurvivalModel:
     distrust: str
     """The reason why no advice can rest on the effect, if there is one."""
     risk_centre: float
-    """Mean of the training patients' :func:`hazard.log_risk`, which is taken off the risk."""
+    """Mean of the training patients' :func:`hazard.log_risk`, which is subtracted from the risk."""
     risk_reference: Array
     """Quantiles of the training patients' risks, out of fold; see ``models.risk_centiles``."""
     baselines: tuple[Baseline, ...] = ()
@@ -235,7 +235,7 @@ class SurvivalModel:
         return ends(log_hz)
 
     def _prognosis(self, blind: Array, log_hz: LogHazards | None) -> Prognosis:
-        """Return the blind cumulative hazards (n,) at the benefit's horizon, and how sure they are.
+        """Return the blind cumulative hazards (n,) at the benefit's horizon, and their uncertainty.
 
         Args:
             blind: (n, j + 1) cumulative hazards that the ensemble predicts.

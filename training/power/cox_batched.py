@@ -14,7 +14,7 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.estimators.newton import Newton, maximise
 
-#: Lower bound of linear predictors, relative to the cohort's highest: exp(-500) weighs nothing.
+#: Lower bound of linear predictors, relative to the cohort's highest: exp(-500) is negligible.
 LOWEST = -500.0
 #: Newton decrement gᵀH⁻¹g below which the next step is the last.
 PROMISED = 1e-8

@@ -39,7 +39,7 @@ class Setting:
     patients: int = 409
     """Number of patients, analysed or not."""
     events: float = 0.45
-    """Share of the analysed patients with the event seen."""
+    """Fraction of the analysed patients with an observed event."""
     treated: float = 0.6
     """Share of the analysed patients who are treated."""
     known: float = 1.0

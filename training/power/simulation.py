@@ -69,7 +69,7 @@ class Scenario:
     hr_marker: float = 1.0
     """Hazard ratio of the marker among the untreated, high half over low half or per SD."""
     events: float = 0.45
-    """Share of the analysed patients with the event seen."""
+    """Fraction of the analysed patients with an observed event."""
     treated: float = 0.6
     """Share of the analysed patients who are treated, independent of marker and index."""
     known: float = 1.0
@@ -184,7 +184,7 @@ class Power:
     """Type M error: mean absolute significant estimate over the true one, of log ratios; NaN if no
     estimate is significant or the true one is 0."""
     wrong_sign: float
-    """Type S error: share of the significant estimates with the wrong sign; NaN likewise."""
+    """Type S error: fraction of the significant estimates with the wrong sign; NaN as above."""
 
     @property
     def power(self) -> float:
@@ -207,7 +207,7 @@ class Needed:
     """Lower end of the simulation's 95 % interval for ``patients``; equal to ``patients`` if that
     is a bound of the search."""
     high: int
-    """Upper end of that interval, likewise."""
+    """Upper end of that interval; equal to ``patients`` in that case too."""
     events: int
     """Expected events among the analysed."""
     bound: Literal["about", "more than", "fewer than"] = "about"

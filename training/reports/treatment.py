@@ -57,7 +57,7 @@ def _lead(evidence: Evidence) -> str:
 
 
 def _sections(evidence: Evidence, subtitle: str) -> Iterator[Section]:
-    """Yield the sections in a reviewer's order of questions."""
+    """Yield the sections in the order in which a reviewer would ask."""
     texts = sentences(evidence)
     sure = evidence.ate.low > 0 or evidence.ate.high < 0
     explained = evidence.unrecorded is None or evidence.unrecorded.e_value_limit == 1

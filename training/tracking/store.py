@@ -37,7 +37,7 @@ FOR_SERVERS = (
 )
 #: File of the store's own database in ``mlruns/``.
 DATABASE = "mlflow.db"
-#: MLflow's codes of errors by which it says that there is no such run, model, version or alias.
+#: MLflow's error codes for a run, model, version or alias that does not exist.
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 #: Tag by which MLflow opens an experiment's pages in the model-training view.
 KIND = {"mlflow.experimentKind": "custom_model_development"}

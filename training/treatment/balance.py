@@ -3,10 +3,9 @@
 The standardised mean difference of a feature is the difference of its means over the root of the
 mean of its variances in both arms (Austin, "Balance diagnostics for comparing the distribution of
 baseline covariates between treatment groups in propensity-score matched samples", Stat Med 2009).
-Weights are those of the overlap, 1 − e for the treated and e for the untreated (Li, Morgan and
-Zaslavsky, "Balancing covariates via propensity score weighting", JASA 2018), as the effect's fit
-weighs them. For the test: under the right propensity Σ (z − e) x has mean 0 and variance
-Σ e (1 − e) x².
+Weights are overlap weights, 1 − e for the treated and e for the untreated (Li, Morgan and
+Zaslavsky, "Balancing covariates via propensity score weighting", JASA 2018), as in the fit of the
+effect. For the test: under the right propensity Σ (z − e) x has mean 0 and variance Σ e (1 − e) x².
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ z the treatment (1 or 0), e the propensity and m the modifiers, the number of ev
 mean H exp((z − e) (θ₀ + θᵀm) + level + slope · prognosis) (Robinson, "Root-N-consistent
 semiparametric regression", Econometrica 1988; Nie and Wager, "Quasi-oracle estimation of
 heterogeneous treatment effects", Biometrika 2021). The learners' error in the prognosis is nearly
-uncorrelated with z − e, so it hardly enters the effect. Patients weigh by the overlap of both arms
-(Li, Morgan and Zaslavsky, "Balancing covariates via propensity score weighting", JASA 2018).
+uncorrelated with z − e, so it hardly enters the effect. Patients are in effect weighted by the
+overlap of both arms (Li, Morgan and Zaslavsky, "Balancing covariates via propensity score
+weighting", JASA 2018).
 
 The modifiers are few, and fixed in advance by the study file. Normal priors shrink their θ to 0,
 that of the first, the main hypothesis, least. Events before the landmark do not count, since

@@ -34,9 +34,9 @@ MEANING = {
     "treated), or harm",
 }
 
-#: Difference of prevalence, one of ``DIFFERENCES``, at which the tipping point is said.
+#: Difference of prevalence, one of ``DIFFERENCES``, at which the tipping point is reported.
 SHOWN = 0.3
-#: E-value below which no trait is spoken of: the hazard ratio is 1 already.
+#: E-value below which no unrecorded trait is described: the hazard ratio is 1 already.
 LEAST_E_VALUE = 1.05
 
 

@@ -31,7 +31,7 @@ def calibration_figure(
 ) -> Figure:
     """Draw observed against predicted survival, a panel for each month.
 
-    The smooth curve has a band that holds the whole of it with 95 % confidence; points are groups.
+    The smooth curve has a simultaneous 95 % confidence band; points are groups.
 
     Args:
         before: calibration of the model as trained, at each of two or more months.

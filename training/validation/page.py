@@ -142,7 +142,7 @@ def discrimination(validation: Validation) -> Section:
 
 
 def _expected(validation: Validation) -> str:
-    """Return a sentence on the C that the case mix lets expect."""
+    """Return a text on the C expected from the case mix."""
     here, trained = validation.review.expected_concordance, validation.trained.expected
     text = (
         "Cohorts with patients more or less alike are harder or easier to put in order, so that a "

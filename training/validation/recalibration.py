@@ -114,12 +114,12 @@ class Recalibration:
 
     @property
     def within_folds(self) -> tuple[Array, Array]:
-        """``held_out`` with the folds on one level, and each patient's weight (n,) in a slope.
+        """``held_out`` with the folds recentred, and each patient's weight (n,) in a slope.
 
-        Pooled as they are, the folds' different updates would make the slope too low: their levels
-        run against the outcomes, and an update that leaves predictions too extreme would have the
-        most information. A fold weighs by 1 / variance of its log-hazards, so that the slope is the
-        mean of the folds' slopes.
+        Pooled without this, the folds' different updates would make the slope too low: their levels
+        are lower where the held-out outcomes are worse, and an update that leaves predictions too
+        extreme would have the most information. A fold is weighted by 1 / variance of its
+        log-hazards, so that the slope is the mean of the folds' slopes.
         """
         level = recentred(self.held_out, self.fold)
         risk = log_risk(level)

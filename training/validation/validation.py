@@ -193,11 +193,11 @@ def validate(
     if update:
         blind = predicted.curves[MODEL]
         made = recalibrate(blind, external.finish, time, event, grid, config.seed, tick)
-        weighed = evaluation.censoring
-        again = judge_predicted(after_update(predicted, made), config, weighed=weighed)
+        chosen = evaluation.censoring
+        again = judge_predicted(after_update(predicted, made), config, chosen=chosen)
         after, before = {MODEL: made.held_out}, {BEFORE: predicted.served}
         under = replace(predicted, curves=after, served=made.held_out, baselines=before)
-        served = judge_predicted(under, config, weighed=weighed)
+        served = judge_predicted(under, config, chosen=chosen)
         level, share = made.within_folds
         at_months = calibrated(followed, grid, level, months, share)
         joint = calibrated_jointly(followed, grid, level)

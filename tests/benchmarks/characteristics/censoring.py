@@ -127,7 +127,7 @@ def calibrated(made: World, *, alike: bool = False) -> dict[str, float]:
         {},
         0,
         0,
-        weighed=None if alike else chosen,
+        chosen=None if alike else chosen,
     )
     found = {"month": judged.horizon}
     weights = judged.censoring.weights

@@ -213,7 +213,7 @@ def test_the_weights_for_censoring_are_said(sicker, said):
     grid = TimeGrid(np.linspace(0, 60, 13))
     chosen = choose_censoring(time, event, {"centre": late}, {})
     curves = {MODEL: hazard[:, None] * grid.edges}
-    judged = judge(time, event, np.zeros(n, dtype=int), grid, curves, {}, 5, 0, weighed=chosen)
+    judged = judge(time, event, np.zeros(n, dtype=int), grid, curves, {}, 5, 0, chosen=chosen)
     note = on_censoring(judged)
     assert said in note
     assert "centre" in note

@@ -1,8 +1,8 @@
 """Conditional distribution of missing numbers given the known ones: a joint normal distribution.
 
-Used where a missing value must not count as average for certain: a patient without a marker has the
-spread of all patients, less what the known values explain (the regression calibration of Carroll et
-al., "Measurement Error in Nonlinear Models", ch. 4, with missing values as the error).
+Used where a single imputation by the mean would leave out its uncertainty: a missing marker keeps
+the variance that the known values do not explain (the regression calibration of Carroll et al.,
+"Measurement Error in Nonlinear Models", ch. 4, with missing values as the error).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Multiple imputation of missing covariates of a Cox model, and the pooling of its estimates.
 
 The covariates are taken as jointly normal, the outcome as that of a Cox model of all of them, so
-that what is imputed agrees with the analysis (Bartlett, Seaman, White and Carpenter, "Multiple
+that the imputations agree with the analysis (Bartlett, Seaman, White and Carpenter, "Multiple
 imputation of covariates by fully conditional specification: accommodating the substantive model",
 Stat Methods Med 2015). Draws alternate between missing values given the parameters of both models
 and the outcome, and parameters given all values.

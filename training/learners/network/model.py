@@ -35,13 +35,13 @@ class Share(NamedTuple):
 class PackedNet(nn.Module):
     """The networks of k folds of m members, as one module.
 
-    Each modality has an encoder, or a learned token where it is missing; gates weigh the
+    Each modality has an encoder, or a learned token where it is missing; gates weight the
     encodings, a hidden layer fuses them, and the output is the log-odds of the hazard in each bin,
-    with a linear skip from the inputs.
+    with a linear skip connection from the inputs.
 
     Args:
         shape: sizes of the network.
-        dropout: part of the units dropped while training.
+        dropout: fraction of the units dropped while training.
         modality_dropout: probability of replacing a patient's modality by its token while training,
             if there are several modalities.
         base_rate: (folds, bins) log-odds of the average patient's hazard, the initial bias of the

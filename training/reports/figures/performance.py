@@ -78,8 +78,8 @@ def risk_groups(review: Review) -> Figure | None:
 def calibration(review: Review) -> Figure | None:
     """Draw observed against predicted survival, smooth and in groups of patients, by month.
 
-    The band holds the whole curve of its month with 95 % confidence. At most ``PANELS`` months are
-    drawn.
+    The band is a simultaneous 95 % confidence band of its month's curve. At most ``PANELS`` months
+    are drawn.
     """
     shown = _thinned([c for c in review.calibration if known(c.predicted) and known(c.observed)])
     if not shown:

@@ -110,7 +110,7 @@ def _predictive_values(axes: Axes, positive: Bools, chance: Array) -> None:
         axes.fill_between(cuts[enough], low, high, color=colour, alpha=0.15, lw=0)
     rate = float(positive.mean())
     axes.axhline(rate, color=INK, lw=1, ls="--", label=f"observed rate {rate:.2f}")
-    # Room for the legend above the curves.
+    # The upper limit leaves space for the legend above the curves.
     axes.set(ylim=(0, 1.3), yticks=np.linspace(0, 1, 6), box_aspect=1)
     axes.set(xlabel="called from this predicted probability on", ylabel="part right")
     axes.set_title("What a call is worth, 95 %", fontsize=11)

@@ -41,7 +41,7 @@ STYLE: Any = {
     "figure.dpi": 120,
     "figure.constrained_layout.use": True,
 }
-#: Line styles that tell curves apart without their colours.
+#: Line styles by which curves differ also without their colours.
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 0.8)))
 
 

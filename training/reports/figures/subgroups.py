@@ -92,7 +92,7 @@ def subgroups(review: Review) -> Figure | None:
     """Draw calibration, Uno's C and the paired gain in integrated Brier score in each subgroup.
 
     The gain is over the strongest baseline. C has no line at that of all patients: it is lower
-    among patients who are more alike, also where the model is right.
+    where the patients' risks differ less, even if the model is right.
     """
     if not any(known([s.uno_c.value, s.ibs_gain.value]) for s in review.subgroups):
         return None

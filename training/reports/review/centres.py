@@ -20,7 +20,7 @@ def across_centres(found: AcrossCentres) -> Section:
 
 
 def of_centres(found: AcrossCentres) -> Verdict:
-    """Return what C within centres is, and what a further centre's may be.
+    """Return the verdict on C within centres and on that of a further centre.
 
     The tone is ``yes`` if the prediction interval of a further centre's C is above 0.5 and no
     centre's patients were among those that its predictions were fitted on, else ``no``.
