@@ -16,7 +16,7 @@ Clock = Callable[[], float]
 class Budget:
     """Time budget of a piece of work.
 
-    Work checks its budget before each step but the first, so that a minimum of every part is done,
+    Work checks its budget before each step but the first, so that some of every part is done,
     however short the budget is. An unlimited budget cuts nothing.
 
     Args:

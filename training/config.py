@@ -75,7 +75,7 @@ class BoostingConfig(_Part):
     depth: Annotated[int, Field(ge=1, le=12)] = 3
     """Maximum depth of a tree."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Learning rate: part of the best step that a round takes."""
+    """Learning rate: fraction of the best step that a round takes."""
     max_rounds: Count = 400
     """Maximum number of rounds."""
     patience: Count = 40

@@ -159,15 +159,15 @@ def _digit_formats(texts: pd.Series) -> list[str]:
     first = texts.iloc[0] if len(texts) else ""
     if re.fullmatch(r"\d{8}", first):
         return ["%Y%m%d"]
-    met = re.match(r"(\d+)([-/.])(\d+)\2(\d+)(.*)", first)
-    if met is None:
+    match = re.match(r"(\d+)([-/.])(\d+)\2(\d+)(.*)", first)
+    if match is None:
         return []
-    mark, tail = met[2], met[5]
+    mark, tail = match[2], match[5]
     clock = {"": "", ":": " %H:%M", "::": " %H:%M:%S"}.get(":" * tail.count(":"), "")
     clock = clock.replace(" ", "T") if tail.startswith("T") else clock
     clock += (".%f" if "." in tail else "") + ("Z" if tail.endswith("Z") else "")
-    if len(met[1]) == 4:
+    if len(match[1]) == 4:
         return [f"%Y{mark}%m{mark}%d{clock}"]
-    year = "%Y" if len(met[4]) == 4 else "%y"
+    year = "%Y" if len(match[4]) == 4 else "%y"
     orders = [("%d", "%m")] if mark == "." else [("%d", "%m"), ("%m", "%d")]
     return [f"{a}{mark}{b}{mark}{year}{clock}" for a, b in orders]

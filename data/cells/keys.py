@@ -24,8 +24,8 @@ def key_in(cells: pd.Series) -> str | None:
         return None
     key: str | None = None
     for cell in cells.dropna():
-        met = _KEYED.fullmatch(cell.strip()) if isinstance(cell, str) else None
-        found = None if met is None else (met[1] or met[3]).strip()
+        match = _KEYED.fullmatch(cell.strip()) if isinstance(cell, str) else None
+        found = None if match is None else (match[1] or match[3]).strip()
         if found is None or (key is not None and found.lower() != key.lower()):
             return None
         key = found

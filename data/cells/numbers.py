@@ -98,7 +98,7 @@ class NumberFormat:
 
     words: Collection[str]
     """Cells that mean missing, in lower case."""
-    spelled: Mapping[str, str | None] | None = None
+    mapped: Mapping[str, str | None] | None = None
     """Cell -> the number that it means, or None for missing."""
     decimal: Mark | None = None
     """Decimal mark where a cell, or the column, leaves it open."""
@@ -112,11 +112,11 @@ class NumberFormat:
 
     @cached_property
     def replaced(self) -> dict[float, float]:
-        """Number -> the number that it stands for, NaN for missing."""
-        spelled = dict.fromkeys(word for word in self.words if word[-1:].isdigit())
+        """Number -> the number that it means, NaN for missing."""
+        mapped = dict.fromkeys(word for word in self.words if word[-1:].isdigit())
         return {
             float(text): math.nan if meant is None else float(meant)
-            for text, meant in (spelled | dict(self.spelled or {})).items()
+            for text, meant in (mapped | dict(self.mapped or {})).items()
             if re.fullmatch(r"[-+]?\d+(?:\.\d+)?", text)
         }
 
@@ -146,8 +146,8 @@ def number_of(text: str, known: NumberFormat) -> tuple[float, bool, bool]:
     lower = cell.lower()
     if not cell or lower in known.words or lower in NO_NUMBERS:
         return math.nan, False, False
-    if known.spelled and (level := as_level(cell)) in known.spelled:
-        meant = known.spelled[level]
+    if known.mapped and (level := as_level(cell)) in known.mapped:
+        meant = known.mapped[level]
         return (math.nan if meant is None else float(meant)), False, False
     bound = False
     if known.decimal != "," and _PLAIN.fullmatch(cell):
@@ -161,14 +161,14 @@ def number_of(text: str, known: NumberFormat) -> tuple[float, bool, bool]:
 
 def _read(cell: str, known: NumberFormat) -> tuple[float, bool]:
     """Return the number of a cell in any spelling, NaN if it is none, and whether it is a bound."""
-    met = _CELL.fullmatch(_plain(cell))
-    if met is None:
+    match = _CELL.fullmatch(_plain(cell))
+    if match is None:
         return math.nan, False
-    unit = (met["unit"] or "").strip()
-    bound = bool(met["bound"] or met["plus"])
+    unit = (match["unit"] or "").strip()
+    bound = bool(match["bound"] or match["plus"])
     if (unit and unit_of(unit) != known.named_unit) or (bound and not known.bounds):
         return math.nan, False
-    core = met["number"].replace("'", "").strip()
+    core = match["number"].replace("'", "").strip()
     vote = _vote(core)
     mark = vote if vote in (".", ",") else known.decimal
     if mark is None and vote == "open" and "," in core:
@@ -183,7 +183,7 @@ def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
         column: the cells (n,).
         known: format of the column.
     """
-    spelled = known.spelled or {}
+    mapped = known.mapped or {}
     if pd.api.types.is_numeric_dtype(column.dtype):
         numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
         bad = np.isinf(numbers)
@@ -205,11 +205,11 @@ def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
     bound = np.zeros(len(numbers), dtype=bool)
     if known.alone:
         return _alone(text, numbers, empty, known)
-    if not (odd.any() or spelled or known.decimal == ","):
+    if not (odd.any() or mapped or known.decimal == ","):
         return NumberColumn(numbers, odd, bound)
     codes, distinct = pd.factorize(text.where(~empty), use_na_sentinel=True)
     texts = [as_level(cell) for cell in distinct]
-    left = [i for i, cell in enumerate(texts) if cell not in spelled]
+    left = [i for i, cell in enumerate(texts) if cell not in mapped]
     read = read_numbers([texts[i] for i in left], known.decimal, known.unit)
     values, bounds = np.full(len(texts) + 1, np.nan), np.zeros(len(texts) + 1, dtype=bool)
     values[left], bounds[left] = read.values, read.bound
@@ -220,10 +220,10 @@ def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
     if not known.bounds:
         values[bounds] = np.nan
     for i, cell in enumerate(texts):
-        if cell in spelled:
-            meant = spelled[cell]
+        if cell in mapped:
+            meant = mapped[cell]
             values[i] = np.nan if meant is None else float(meant)
-    void = np.array([cell in spelled and spelled[cell] is None for cell in texts] + [True])
+    void = np.array([cell in mapped and mapped[cell] is None for cell in texts] + [True])
     numbers = values[codes]
     bad = np.isnan(numbers) & ~void[codes]
     return NumberColumn(numbers, bad, bounds[codes] & ~bad, read.unit, read.mark, read.open)
@@ -267,7 +267,7 @@ def _alone(text: pd.Series[str], numbers: Array, empty: Bools, known: NumberForm
     bound = bad.copy()
     for number, other in known.replaced.items():
         values[numbers == number] = other
-    every = bool(known.spelled) or known.decimal == ","
+    every = bool(known.mapped) or known.decimal == ","
     rows = np.flatnonzero(~empty & (every | np.isnan(numbers)))
     if len(rows):
         codes, distinct = pd.factorize(text.iloc[rows])
@@ -290,9 +290,9 @@ def read_numbers(
     Returns:
         The numbers. If units differ or are not allowed, each text with a unit is no number.
     """
-    met = [_CELL.fullmatch(_plain(text)) for text in texts]
-    cores = ["" if m is None else m["number"].replace("'", "").strip() for m in met]
-    units = [(m["unit"] or "").strip() if m is not None else "" for m in met]
+    match = [_CELL.fullmatch(_plain(text)) for text in texts]
+    cores = ["" if m is None else m["number"].replace("'", "").strip() for m in match]
+    units = [(m["unit"] or "").strip() if m is not None else "" for m in match]
     spellings = {unit for unit in units if unit}
     named = {unit_of(unit) if UNIT.fullmatch(unit) else None for unit in spellings}
     unit = named.pop() if len(named) == 1 else None
@@ -301,7 +301,7 @@ def read_numbers(
     votes = [_vote(core) for core in cores]
     mark, undecided = _decide(cores, votes, decimal)
     values, bound = np.full(len(texts), np.nan), np.zeros(len(texts), dtype=bool)
-    for i, (m, core, own) in enumerate(zip(met, cores, units, strict=True)):
+    for i, (m, core, own) in enumerate(zip(match, cores, units, strict=True)):
         if m is None or (own and unit is None):
             continue
         values[i] = _number(core, votes[i], mark)

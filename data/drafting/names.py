@@ -140,8 +140,8 @@ def _beside_ids(columns: set[str], panel: Panel, found: Naming) -> None:
     """
     symbols: dict[str, str] = {}
     for name in sorted(columns):
-        met = _BESIDE_ID.fullmatch(name)
-        symbol = met and (met["symbol"] or met["symbol2"])
+        match = _BESIDE_ID.fullmatch(name)
+        symbol = match and (match["symbol"] or match["symbol2"])
         if symbol and symbol not in columns and symbol not in symbols.values():
             symbols[name] = symbol
     known = [s for s in symbols.values() if (p := panel.place(s)) is not None and p.gene]
@@ -181,9 +181,9 @@ def _dated(columns: set[str], found: Naming) -> None:
     repaired: dict[str, str] = {}
     doubtful: list[str] = []
     for name in sorted(columns):
-        met, iso = GENE_AS_DATE.fullmatch(name), _ISO.fullmatch(name)
-        if met is not None:
-            month, day = met["month"] or met["month2"], int(met["day"] or met["day2"])
+        match, iso = GENE_AS_DATE.fullmatch(name), _ISO.fullmatch(name)
+        if match is not None:
+            month, day = match["month"] or match["month2"], int(match["day"] or match["day2"])
         elif iso is not None and 1 <= int(iso["month"]) <= 12:
             month, day = MONTHS[int(iso["month"]) - 1], int(iso["day"])
         else:

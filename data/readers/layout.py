@@ -19,7 +19,7 @@ from accomplice.data.errors import InputError, some
 
 #: Characters that can delimit cells.
 DELIMITERS = ",\t;|"
-#: Delimiter that stands for runs of blanks, tried if each other one leaves most lines in one cell.
+#: Delimiter that means runs of blanks, tried if each other one leaves most lines in one cell.
 BLANKS = " "
 #: Maximum number of first lines from which the layout is found.
 SAMPLED = 100
@@ -63,7 +63,7 @@ class Layout:
     names: tuple[str, ...]
     """Names of the columns; ``Unnamed: 0`` and so on, by position, where the header has none."""
     delimiter: str
-    """Character between cells; `BLANKS` stands for runs of blanks."""
+    """Character between cells; `BLANKS` means runs of blanks."""
     line: int
     """Number of the line on which the first patient begins, from 1; without a patient, of the line
     below the header's first line."""

@@ -113,7 +113,7 @@ def _values(
 
 
 def _problem(value: object, feature: str, reader: PatientReader) -> str:
-    """Return the problem of a value, empty if there is none; null stands for missing."""
+    """Return the problem of a value, empty if there is none; null means missing."""
     if value is None:
         return ""
     if not isinstance(value, (bool, int, float, str)):

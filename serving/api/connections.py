@@ -109,7 +109,7 @@ class Connections:
         elif self._number > self._most:
             self._close_one(max(self._open, key=lambda each: len(self._open[each])))
         if self._timer is None:
-            self._timer = new.loop.call_later(PAUSE, self._look, new.loop)
+            self._timer = new.loop.call_later(PAUSE, self._close_overdue, new.loop)
 
     def remove(self, old: Connection) -> None:
         """Remove a connection."""
@@ -128,7 +128,7 @@ class Connections:
         self.remove(chosen)
         chosen.transport.abort()
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _close_overdue(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close all connections past their deadline, now and at regular intervals."""
         now = loop.time()
         for of_owner in [*self._open.values()]:
@@ -136,7 +136,7 @@ class Connections:
                 if each.is_over(now):
                     self.remove(each)
                     each.transport.abort()
-        self._timer = loop.call_later(PAUSE, self._look, loop) if self._open else None
+        self._timer = loop.call_later(PAUSE, self._close_overdue, loop) if self._open else None
 
 
 class Connection(HttpToolsProtocol):

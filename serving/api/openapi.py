@@ -223,9 +223,9 @@ def times_schema(horizon: float | None) -> dict[str, Any]:
 
 
 def answer_properties(predictor: Predictor) -> dict[str, Any]:
-    """Return quantity -> schema, of this model's answers at the months that are the default.
+    """Return quantity -> schema of this model's answers, at the default months.
 
-    Survival and its interval are left out: a pattern stands for them at all months.
+    Survival and its interval are left out: a pattern of their names describes them at all months.
     """
     request = CheckedRequest([dict(typical_patient(predictor.bundle))], None)
     further = tuple(f"{name}." for name in predictor.bundle.survival)[1:]

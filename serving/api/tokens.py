@@ -22,7 +22,7 @@ from accomplice.serving.api.errors import logger
 TOKENS_VARIABLE = "ACCOMPLICE_TOKENS"
 #: Pattern of a token file's line: name, SHA-256 and, of a token that expires, its last moment.
 LINE = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})(?::([0-9TZ:-]+))?")
-#: Form of a last moment, in UTC.
+#: Format of the time of expiry, in UTC.
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 #: Maximum size in bytes of a token file.
 LARGEST = 1 << 20
@@ -39,12 +39,12 @@ class Token:
     """A known token."""
 
     name: str
-    """Name of the program or the people that have it."""
+    """Name of the program or the people that use it."""
     expires: datetime | None = None
-    """Last moment of its validity; None if it does not expire."""
+    """Time of expiry, to which it is valid; None if it does not expire."""
 
     def valid(self, now: datetime) -> bool:
-        """Whether the token is valid at a moment."""
+        """Whether the token is valid at a time."""
         return self.expires is None or now <= self.expires
 
 
@@ -58,7 +58,7 @@ def new_token(name: str, expires: datetime | None = None) -> tuple[str, str]:
 
     Args:
         name: the token's name, such as its user's.
-        expires: last moment of its validity; None if it does not expire.
+        expires: time of expiry; None if it does not expire.
 
     Raises:
         InputError: the name is empty, has over 64 characters, or has others than letters (A to Z, a
@@ -196,16 +196,16 @@ class TokenFile:
         self._names = {digest: token.name for digest, token in self._tokens.items()}
         self._faults: list[str] = []
         self._state: tuple[int, ...] | None = None
-        self._look()
+        self._refresh()
 
     def names(self) -> dict[str, str]:
         """Return SHA-256 -> name of the tokens."""
         if time.monotonic() >= self._next:
-            self._look()
+            self._refresh()
         return self._names
 
-    def _look(self) -> None:
-        """Read the file, and log faults, new tokens, and tokens that are valid no more."""
+    def _refresh(self) -> None:
+        """Read the file, and log faults, new tokens, and tokens that are no longer valid."""
         self._next = time.monotonic() + EVERY
         faults = self._faults
         try:

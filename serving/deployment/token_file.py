@@ -25,7 +25,7 @@ def add_token(path: Path, name: str, expires: datetime | None = None) -> str:
     Args:
         path: the token file; if it is not there it is made, for its owner alone.
         name: the token's name, such as its user's.
-        expires: last moment of its validity; None if it does not expire.
+        expires: time of expiry; None if it does not expire.
 
     Raises:
         InputError: the file holds a token of this name, is no token file, cannot be written, or

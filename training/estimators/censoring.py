@@ -252,12 +252,15 @@ def choose_censoring(
 
 
 def _score_tests(
-    time: Array, seen: Bools, blocks: Mapping[str, Array], later: Bools
+    time: Array, observed: Bools, blocks: Mapping[str, Array], later: Bools
 ) -> dict[str, float]:
-    """Return name -> p value of the score test; of the treatment, among ``later`` (n,) alone."""
-    whole = RiskSets(time, seen)
+    """Return name -> p value of the score test for ``observed`` (n,) events.
+
+    The treatment is tested among the patients ``later`` (n,) alone.
+    """
+    whole = RiskSets(time, observed)
     return {
-        name: score_test(RiskSets(time[later], seen[later]), X[later])
+        name: score_test(RiskSets(time[later], observed[later]), X[later])
         if name == TREATMENT
         else score_test(whole, X)
         for name, X in blocks.items()

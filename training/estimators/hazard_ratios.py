@@ -195,7 +195,7 @@ class Pooled:
     between: float
     """Standard deviation between centres of the log hazard ratio (tau)."""
     inconsistency: float
-    """I²: part of the variation between centres beyond chance, 0 to 1."""
+    """I²: fraction of the variation between centres beyond chance, 0 to 1."""
     p: float
     """p value of Cochran's test that all centres share one effect."""
 

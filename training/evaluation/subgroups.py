@@ -87,7 +87,7 @@ class Scored:
     def gained(self, member: Bools) -> dict[str, Any]:
         """Return the mean gain ``ibs_gain`` of the members (n,) of a group, and ``gain_p``.
 
-        A small p value, which is one-sided, speaks for a gain below 0.
+        ``gain_p`` is the one-sided p value of a gain below 0.
         """
         gain = Estimate.of_draws(self.followed.take(member).draws.mean(self.gain[member]))
         se = (gain.high - gain.low) / (2 * Z95)
@@ -104,12 +104,14 @@ class Scored:
         tau = self.followed.horizon
         return model_based_concordance(self.risk[member], grid, cumulative, tau)
 
-    def _seen(self, member: Bools) -> Bools:
+    def _had_event(self, member: Bools) -> Bools:
         """Return whether each member (m,) had an event up to the horizon."""
         return self.followed.event[member] & (self.followed.time[member] <= self.followed.horizon)
 
     def _calibrated(self, member: Bools) -> JointCalibration | None:
-        return joint_calibration(self._seen(member), self.expected[member], self.log_hz[member])
+        return joint_calibration(
+            self._had_event(member), self.expected[member], self.log_hz[member]
+        )
 
     def _ranking_p(self, member: Bools, own: JointCalibration | None) -> float:
         """Return the one-sided p value of a slope lower than that of all other patients."""
@@ -126,7 +128,7 @@ class Scored:
         With d observed and e expected events, the root of the deviance √(2 (d log(d/e) − d + e)) is
         taken as standard normal.
         """
-        seen, expected = int(self._seen(member).sum()), float(self.expected[member].sum())
+        seen, expected = int(self._had_event(member).sum()), float(self.expected[member].sum())
         if expected <= 0:
             return math.nan
         rise = seen * math.log(seen / expected) if seen else 0.0

@@ -48,7 +48,7 @@ def sketch(cohort: Cohort) -> dict[str, Any]:
 
     Returns:
         ``cohort`` (name of the study), ``patients`` (their number), and ``ways``, a list of
-        ``features`` (their names), ``alike`` (part of the patients who share all values with
+        ``features`` (their names), ``alike`` (fraction of the patients who share all values with
         another one), ``places`` (size of the table) and ``marks`` (the table's bits, as hex
         digits).
     """
@@ -166,7 +166,7 @@ def _texts(cohort: Cohort, name: str) -> list[str]:
 
 
 def _alike(found: Ints) -> float:
-    """Return the part of hashes (n,) that are there more than once; 1 if there are none."""
+    """Return the fraction of hashes (n,) that occur more than once; 1 if there are none."""
     _, counts = np.unique(found, return_counts=True)
     return 1 - float((counts == 1).sum()) / len(found) if len(found) else 1.0
 

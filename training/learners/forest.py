@@ -54,7 +54,7 @@ class Forest(Learner):
     """A fitted survival forest."""
 
     TIME: ClassVar[float] = 0.4
-    """Part of the fold's remaining time that a fit may take."""
+    """Fraction of the fold's remaining time that a fit may take."""
 
     columns: Ints
     """(c,) columns of the design that the trees use."""
@@ -149,7 +149,7 @@ def fit_forest(
         event: (n,) whether the event was observed.
         grid: j bins of the leaves' curves.
         columns: (c,) columns that may be split on.
-        config: number of trees and minimum of patients in a leaf.
+        config: number of trees and minimum number of patients in a leaf.
         seed: seed of subsamples and candidate columns.
         budget: time limit, checked after each batch of trees.
     """
@@ -183,13 +183,13 @@ def fit_forest(
     return Forest(columns, trees, survival.astype(np.float32))
 
 
-def _likelihood(seen: Array, expected: Array) -> Array:
+def _likelihood(observed: Array, expected: Array) -> Array:
     """Return a node's log-likelihood at its own risk: O log(O / E), with prior events.
 
     The terms left out have the same sum for all splits of a node.
     """
-    seen, expected = seen + JUDGED, expected + JUDGED
-    return np.asarray(seen * np.log(seen / expected))
+    observed, expected = observed + JUDGED, expected + JUDGED
+    return np.asarray(observed * np.log(observed / expected))
 
 
 def _curves(leaf: Ints, nodes: int, happened: Array, at_risk: Array, average: Array) -> Array:
@@ -203,7 +203,7 @@ def _curves(leaf: Ints, nodes: int, happened: Array, at_risk: Array, average: Ar
         leaf: (r,) node of each of the trees' entries.
         nodes: number of nodes.
         happened: (r, j) events of each entry by bin.
-        at_risk: (r, j) part of each bin at risk.
+        at_risk: (r, j) fraction of each bin at risk.
         average: (j,) average hazard of each bin.
     """
     events, exposure = (

@@ -58,7 +58,7 @@ class Learner(ABC):
     """A learner fitted on the training patients of one fold."""
 
     TIME: ClassVar[float] = 1.0
-    """Part of the fold's remaining time that a fit may take."""
+    """Fraction of the fold's remaining time that a fit may take."""
 
     @classmethod
     @abstractmethod

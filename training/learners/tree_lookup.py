@@ -85,8 +85,8 @@ class LeafLookup:
     """Number of nodes."""
     digits: Ints
     """(most, digits * trees) a column for each binary digit, from the highest, and tree: positions
-    of the tree's leaves whose number has a 1 in that digit, padded with ``nodes``, which stands for
-    no row."""
+    of the tree's leaves whose number has a 1 in that digit, padded with ``nodes``, the position
+    of an empty set of rows."""
     first: Ints
     """(trees, 1) position of each tree's first leaf among the leaves of all trees."""
 
@@ -151,7 +151,7 @@ class LeafLookup:
         return found
 
     def _reaching(self, above: Words) -> Words:
-        """Return the rows (nodes + 1, words) that reach each node; the last entry holds none.
+        """Return the rows (nodes + 1, words) that reach each node; the last entry has no row.
 
         Args:
             above: (q, words) rows above each split point.
@@ -174,7 +174,7 @@ def _digits(place: Ints, owner: Ints, number: Ints, trees: int, none: int) -> In
         owner: (leaves,) tree of each leaf.
         number: (leaves,) number of each leaf within its tree.
         trees: number of trees.
-        none: position that stands for no row.
+        none: position of an empty set of rows.
     """
     segments, width = [], int(number.max(initial=0)).bit_length()
     for digit in range(width - 1, -1, -1):

@@ -1,6 +1,6 @@
-"""Analyses of one marker in one cohort, as numbers.
+"""Analyses that test a claim about one marker in one cohort, as numbers.
 
-Words and drawings are made from them in :mod:`marker.verdicts` and :mod:`marker.figures`. Every
+Texts and figures are made from them in :mod:`marker.verdicts` and :mod:`marker.figures`. Every
 number is of a group of patients, none of a single one.
 """
 
@@ -119,7 +119,7 @@ class MarkerClaim:
     adjusted: tuple[Adjusted, ...]
     """Without adjustment, for each set of features, and, if there are several, for all together."""
     imputed: tuple[str, ...]
-    """Features that are adjusted for and were imputed, with their score's features left out."""
+    """Features that are adjusted for and were imputed; without those of the stroma's score."""
     proportional_p: float
     """p value of Grambsch and Therneau's test of proportional hazards."""
     over_time: EffectOverTime
@@ -283,7 +283,14 @@ def adjustments(study: Study, request: MarkerRequest) -> dict[str, tuple[str, ..
 def _adjustments(
     given: Covariates, sets: Mapping[str, tuple[str, ...]], seed: int, x: Array | None = None
 ) -> Adjustments:
-    """Impute the features of all sets, of the stroma its score, beside the marker x (n,)."""
+    """Impute the features of all sets (the stroma's score, not its features), given the marker.
+
+    Args:
+        given: covariates of n patients.
+        sets: name of a set -> its features.
+        seed: seed of the imputation.
+        x: (n,) marker; None where the features are imputed without one.
+    """
     score = given.score(sets[STROMA]) if STROMA in sets else None
     features = [name for label, listed in sets.items() if label != STROMA for name in listed]
     with_it = np.empty((len(given.cohort), 0)) if x is None else x[:, None]
@@ -293,7 +300,7 @@ def _adjustments(
 def _adjusted(
     beside: Adjustments, x: Array, time: Array, event: Bools, sets: dict[str, tuple[str, ...]]
 ) -> tuple[Adjusted, ...]:
-    """Return the marker's hazard ratio crude, adjusted for each set, and for several together."""
+    """Return the marker's crude hazard ratio, that adjusted for each set, and that for all sets."""
 
     def adjusted(label: str, features: tuple[str, ...], designs: Designs) -> Adjusted:
         ratio = pooled([fit_effects(x, time, event, X).ratio(1) for X in designs])

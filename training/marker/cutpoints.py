@@ -25,7 +25,7 @@ MOST_CUTS = 300
 PERMUTATIONS = 9999
 #: Minimum number of permutations.
 FEWEST = 499
-#: Permutations times patients that are not exceeded, except for the minimum of permutations.
+#: Maximum product of the numbers of permutations and patients, unless ``FEWEST`` needs more.
 WORK = 200_000_000
 #: Maximum number of permuted values in memory at once.
 CHUNK = 4_000_000
@@ -36,7 +36,7 @@ class CutScan:
     """Hazard ratios of high against low marker at c cut-points."""
 
     share: Array
-    """(c,) part of the patients at or below each cut-point, rising."""
+    """(c,) fraction of the patients at or below each cut-point, rising."""
     ratios: tuple[HazardRatio, ...]
     """(c,) hazard ratio of the patients above each cut-point against the others."""
     median: HazardRatio
@@ -54,7 +54,7 @@ class CutScan:
 
     @property
     def significant(self) -> float:
-        """Part of the c cut-points whose own 95 % interval excludes 1."""
+        """Fraction of the c cut-points whose own 95 % interval excludes 1."""
         return float(np.mean([r.certain for r in self.ratios]))
 
 

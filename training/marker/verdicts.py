@@ -280,7 +280,7 @@ def p_text(p: float) -> str:
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """Write a part of 1 as a percentage, with a non-breaking space."""
+    """Return a fraction as a percentage, with a non-breaking space."""
     return f"{100 * share:.{digits}f}\u00a0%"
 
 

@@ -4,7 +4,7 @@ Austin, Harrell and van Klaveren, "Graphical calibration curves and the integrat
 (ICI) for survival models", Stat Med 2020: the hazard is regressed by a Cox model on a restricted
 cubic spline of the complementary log-log of the predicted risk, and the curve is the fitted risk by
 predicted risk. Here events after the month do not count, and time is replaced, for each patient, by
-H(T) / H(month), the share of the predicted cumulative hazard by the end T of follow-up. If
+H(T) / H(month), the fraction of the predicted cumulative hazard by the end T of follow-up. If
 predicted hazards are proportional, the order of events, and so the fit, is that of time itself; if
 not, calibrated predictions are proportional in the new time all the same. No censoring weights are
 needed; censoring may depend on the features of the predictions.
@@ -33,8 +33,8 @@ DRAWN, POINTS = (0.025, 0.975), 25
 #: Largest standard error of a parameter, the transformed predictions having a standard deviation of
 #: 1: above it the likelihood has no maximum.
 WIDEST = 20.0
-#: Draws of the fit's error behind the band and the ICI by chance, and quantiles that stand for all
-#: patients in the latter.
+#: Number of draws of the parameters for the band and the ICI by chance, and number of quantiles of
+#: the predictions that approximate their distribution in the latter.
 DRAWS, QUANTILES = 1000, 100
 
 

@@ -24,7 +24,7 @@ from accomplice.training.power.simulation import (
     default_follow_up,
 )
 
-#: Number of equally likely times that stand for the distribution of the follow-up.
+#: Number of equally likely times that approximate the distribution of the follow-up.
 QUANTILES = 200
 #: Default sizes of the curve beside the one asked about, in patients.
 SIZES = (200, 400, 800, 1600, 3200)

@@ -176,7 +176,7 @@ class Power:
     """Mean number of events among the analysed."""
     draws: int
     """Number of simulated cohorts."""
-    seen: int
+    significant: int
     """Number of cohorts in which the interaction was significant, in either direction."""
     ratio: float
     """Median estimate of the ratio of hazard ratios."""
@@ -189,12 +189,12 @@ class Power:
     @property
     def power(self) -> float:
         """Share of the cohorts in which the interaction was significant."""
-        return self.seen / self.draws
+        return self.significant / self.draws
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the power, Wilson's for a share of the simulated cohorts."""
-        low, high = wilson(self.seen, self.draws)
+        low, high = wilson(self.significant, self.draws)
         return float(low), float(high)
 
 
@@ -261,7 +261,7 @@ def simulate(
         analysed=n,
         events=events / draws,
         draws=draws,
-        seen=len(significant),
+        significant=len(significant),
         ratio=float(np.exp(np.median(estimate))),
         exaggeration=float(np.abs(significant).mean() / abs(true)) if defined else math.nan,
         wrong_sign=float((significant * true < 0).mean()) if defined else math.nan,

@@ -57,7 +57,7 @@ def test_the_mark_is_of_the_column(texts, mark, open_):
 
 @pytest.mark.parametrize("cells", [[1.0, 999.0, nan], ["1", "999", None]])
 def test_cells_that_are_spelled_otherwise(cells):
-    known = NumberFormat(MISSING, spelled={"999": None, "1": "2"})
+    known = NumberFormat(MISSING, mapped={"999": None, "1": "2"})
     read = number_column(pd.Series(cells), known)
     np.testing.assert_array_equal(read.values, [2, nan, nan])
     assert not read.bad.any()

@@ -121,7 +121,7 @@ class TestPower:
             significant += abs(beta[2]) > 1.959964 * error
             estimates.append(beta[2])
         found = simulate(PAPER, n, draws, seed=9)
-        assert found.seen == significant
+        assert found.significant == significant
         assert found.ratio == pytest.approx(math.exp(np.median(estimates)), rel=1e-4)
         assert found.events == pytest.approx(event.sum() / draws)
 

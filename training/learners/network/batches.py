@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     present: Tensor
     """(k, modalities, b) 1 where the patient's modality is known, else 0."""
     exposure: Tensor
-    """(k, 1, j, b) part of each bin at risk, 0 to 1."""
+    """(k, 1, j, b) fraction of each bin at risk, 0 to 1."""
     event: Tensor
     """(k, 1, j, b) 1 in the bin of the event, else 0."""
     train: Tensor
@@ -54,7 +54,7 @@ class PackedData:
     last: Tensor
     """(k, n) uint8: bin of the fold's grid in which follow-up ends."""
     part: Tensor
-    """(k, n) float: part of that bin at risk; 1 if the event is in it."""
+    """(k, n) float: fraction of that bin at risk; 1 if the event is in it."""
     event: Tensor
     """(k, n) bool: whether follow-up ends with the event, up to the fold's horizon."""
     role: Tensor

@@ -15,7 +15,7 @@ class Dropout:
     random section of a long mask drawn beforehand is several times cheaper.
 
     Args:
-        share: part of the units that are dropped, 0 to 1.
+        share: fraction of the units that are dropped, 0 to 1.
         generator: generator of the masks.
     """
 
