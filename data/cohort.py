@@ -96,7 +96,7 @@ class Patients:
         return found if found.place is not None else replace(found, place=order)
 
     def prognostic(self) -> Self:
-        """Return the patients without the feature of treatment, which the learners do not see."""
+        """Return the patients without the feature of treatment, which the learners do not use."""
         if self.study.treatment is None:
             return self
         kept = list(self.study.prognostic_features)

@@ -108,7 +108,7 @@ class NetConfig(_Part):
     patience: Count = 6
     """Patience: epochs without gain before a fold stops."""
     validation: Annotated[float, Field(gt=0, le=0.5)] = 0.15
-    """Validation part: training patients of a fold that a member holds out for early stopping."""
+    """Fraction of a fold's training patients that a member holds out for early stopping."""
     batch_size: Count = 4096
     """Batch size, in patients; smaller cohorts train on all at once."""
 

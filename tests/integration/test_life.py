@@ -69,8 +69,8 @@ def test_the_whole_life_of_a_model(tmp_path, monkeypatch, capsys):
     benefit = [f"benefit{at}", f"benefit_low{at}", f"benefit_high{at}", f"rmst_gain{at}"]
     curve = [f"{name}@{month}" for month in (6, 12) for name in CURVE]
     numbers = ["risk", *curve, *benefit, "p_benefit"]
-    standing = [*(f"{name}{at}" for name in RMST), "risk_group", "risk_centile"]
-    assert list(predicted.columns) == ["patient_id", *numbers, "advice", *standing, "flags"]
+    summaries = [*(f"{name}{at}" for name in RMST), "risk_group", "risk_centile"]
+    assert list(predicted.columns) == ["patient_id", *numbers, "advice", *summaries, "flags"]
     assert predicted["patient_id"].tolist() == fresh["case no."].tolist()
     assert not predicted.isna().any().any()
     assert (predicted["survival@6"] >= predicted["survival@12"]).all()

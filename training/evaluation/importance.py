@@ -89,7 +89,7 @@ def explained(
         cohort: patients trained on, the treatment among their features.
         tick: progress callback.
         budget: time budget; with less than :data:`ENOUGH` seconds left nothing is explained.
-        repeats: divisions of the patients into folds, of which the model's folds are.
+        repeats: number of repeats of the cross-validation, each with its own folds of the model.
     """
     values, centre = cohort.values, cohort.centre
     reason = ""

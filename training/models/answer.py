@@ -34,5 +34,5 @@ class Answer:
                 found |= answer.columns(within, f"{name}.")
         found |= {f"{RESPONSE}.{name}": chance for name, chance in self.responses.items()}
         for place, (name, answer) in enumerate(self.survival.items()):
-            found |= answer.standing(f"{name}." if place else "")
+            found |= answer.summaries(f"{name}." if place else "")
         return found

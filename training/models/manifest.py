@@ -57,7 +57,7 @@ class Content:
     manifest: Mapping[str, Any]
     """The manifest's keys but the digest: format, study, synthetic and checksums."""
     digest: str
-    """SHA-256 that names the content."""
+    """SHA-256 that identifies the content."""
     signature: bytes | None = None
     """Signature of the manifest, not checked here; None if there is none."""
 

@@ -109,11 +109,11 @@ class SurvivalAnswer:
             found |= {"p_benefit": self.benefit.p_benefit, "advice": self.advice}
         return {prefix + name: column for name, column in found.items()}
 
-    def standing(self, prefix: str = "") -> dict[str, Column]:
-        """Return summaries for readers, each name with a prefix.
+    def summaries(self, prefix: str = "") -> dict[str, Column]:
+        """Return name -> summary (n,) of each patient's prediction, each name with a prefix.
 
-        The restricted mean survival time is in months, with the ends of its 80 % interval if the
-        model has one; the group and the centile are the risk's among the training patients.
+        They are the restricted mean survival time in months, with the ends of its 80 % interval if
+        the model has one, and the group and the centile of the risk among the training patients.
         """
         centiles = centile(self.risk, self.risk_reference)
         curves = self.cumulative[None]
@@ -138,13 +138,13 @@ class SurvivalModel:
     """Describes the features, the treatment among them."""
     endpoint: str
     ensemble: Ensemble
-    """Learners that do not see the treatment."""
+    """Learners that do not use the treatment."""
     effect: Effect | None
-    """The treatment's effect, where it was to be estimated and could be."""
+    """The treatment's effect; None if none was estimated."""
     no_effect: str
-    """The reason if there is none."""
+    """The reason why no effect was estimated; empty if one was."""
     distrust: str
-    """The reason why no advice can rest on the effect, if there is one."""
+    """The reason why no advice can rest on the effect; empty if there is none."""
     risk_centre: float
     """Mean of the training patients' :func:`hazard.log_risk`, which is subtracted from the risk."""
     risk_reference: Array

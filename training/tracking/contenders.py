@@ -40,7 +40,7 @@ class Contender:
     """Name of the model as the user gave it."""
     bundle: Bundle
     digest: str
-    """SHA-256 that names the bundle's content."""
+    """SHA-256 that identifies the bundle's content."""
     folder: Path
     """Folder of the bundle."""
     study_file: Path | None

@@ -42,7 +42,7 @@ def log_validation(
         validation: the validation; its updated model, if it has one, is saved as a bundle.
         config: settings of the validation.
         model: name of the model as the user gave it.
-        digest: SHA-256 that names the content of the model's bundle.
+        digest: SHA-256 that identifies the content of the model's bundle.
         out: path of the page; the numbers go to a .json beside it.
         out_model: folder for the updated bundle, already checked; by default in the store. An
             earlier bundle there is replaced.

@@ -119,7 +119,7 @@ def version_tags(bundle: Bundle, digest: str) -> dict[str, str]:
 
     Args:
         bundle: the bundle.
-        digest: the SHA-256 that names its content.
+        digest: the SHA-256 that identifies its content.
     """
     return {
         **_task_tags(bundle),

@@ -27,7 +27,7 @@ def updated_bundle(validation: Validation, digest: str, config: Config, run_id: 
 
     Args:
         validation: the validation with the update.
-        digest: SHA-256 that names the content of the judged bundle.
+        digest: SHA-256 that identifies the content of the judged bundle.
         config: settings of the validation.
         run_id: id of the run that logs the updated bundle.
 

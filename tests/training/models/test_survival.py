@@ -113,7 +113,7 @@ class TestColumns:
         frame, months = several_frame.head(20), np.linspace(0, 36, 3601)
         answer = bundle.survival["dfs"].answer(code(bundle.study, frame).values, None)
         area = np.trapezoid(answer.survival(months), months, axis=1)
-        np.testing.assert_allclose(answer.standing()["rmst@36"], area, rtol=1e-4)
+        np.testing.assert_allclose(answer.summaries()["rmst@36"], area, rtol=1e-4)
 
     def test_training_patients_stand_among_themselves_in_thirds(self, several_trained):
         for name, each in several_trained.survival.items():

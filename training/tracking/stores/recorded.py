@@ -18,7 +18,7 @@ from accomplice.training.models.manifest import MANIFEST
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: Tag of a run and of a version: the SHA-256 that names its bundle's content.
+#: Tag of a run and of a version: the SHA-256 that identifies its bundle's content.
 DIGEST = "bundle_digest"
 #: Tag of a version: the signature of its bundle's manifest, in hexadecimal digits.
 SIGNATURE = "bundle_signature"

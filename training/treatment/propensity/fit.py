@@ -44,9 +44,11 @@ FOLDS = 5
 TRIED = PENALTIES[::2]
 #: Weight below which the trees are left out.
 LEAST_WEIGHT = 0.02
-#: Factor of strong predictors of the treatment; it divides their penalty by its square.
+#: Factor by which strong predictors of the treatment are multiplied, so that their penalty is
+#: divided by its square.
 EASE = 30.0
-#: Standard errors of the gain in held-out likelihood from which the common penalty is taken.
+#: Number of standard errors by which the common penalty's held-out log-likelihood must be higher
+#: for it to be taken.
 CLEARLY = 1.645
 #: Gain of log-likelihood out of fold below which the trees are left out: half of the value that a
 #: likelihood ratio at the bound of its parameter exceeds in 1 % of cases, by χ² in half of them
