@@ -193,8 +193,8 @@ class Cohort(Patients):
     @cached_property
     def outcome(self) -> Outcome:
         """Time and event (n,), administratively censored at the horizon."""
-        seen = self.event & (self.time <= self.horizon)
-        return Outcome(np.minimum(self.time, self.horizon), seen)
+        observed = self.event & (self.time <= self.horizon)
+        return Outcome(np.minimum(self.time, self.horizon), observed)
 
     def with_endpoint(self, name: str) -> Cohort:
         """Return the cohort of a survival endpoint, this one's own or a further one.

@@ -164,7 +164,7 @@ def draft_study(
     mark = answers.decimal or table_mark(frame, marks)
 
     endpoints: dict[str, Any] = {}
-    keep, months, seen = np.ones(len(frame), dtype=bool), None, None
+    keep, months, observed = np.ones(len(frame), dtype=bool), None, None
     outcomes: dict[str, Array] = {}
     notes, asked = [*source.notes, *identity.notes], [*identity.asked]
     if answers.decimal != ".":
@@ -189,8 +189,8 @@ def draft_study(
         endpoints["survival"] = {endpoint: drafted.raw}
         keep, asked = drafted.keep, asked + drafted.asked
         on_outcome = drafted.notes
-        months, seen = drafted.time[keep], drafted.event[keep]
-        outcomes = {**dict.fromkeys(times, months), event: seen.astype(np.float64)}
+        months, observed = drafted.time[keep], drafted.event[keep]
+        outcomes = {**dict.fromkeys(times, months), event: observed.astype(np.float64)}
         more = further_endpoints(
             frame,
             endpoint,
@@ -227,7 +227,7 @@ def draft_study(
     chosen = choose(
         patients.drop(columns=used),
         months,
-        seen,
+        observed,
         label,
         outcomes,
         _as_codes(patients, treatment),

@@ -86,9 +86,9 @@ def further_endpoints(
             continue
         found.endpoints[endpoint] = drafted.raw
         found.columns += pair
-        seen, kept = int(drafted.event[drafted.keep].sum()), int(drafted.keep.sum())
+        observed, kept = int(drafted.event[drafted.keep].sum()), int(drafted.keep.sum())
         columns = f"'{time}' in {drafted.raw['unit']}, '{event}'"
-        drafts.append(f"{endpoint} ({columns}: {seen} events of {kept} patients)")
+        drafts.append(f"{endpoint} ({columns}: {observed} events of {kept} patients)")
     if drafts:
         found.notes.append(
             f"further endpoints: {', '.join(drafts)}; take out those that are not needed"

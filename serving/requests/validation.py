@@ -148,7 +148,7 @@ def check_listed(
 
 
 def _renamed(given: Any, reader: PatientReader) -> Any:
-    """Return what was given as a patient, under the study's names if it is one."""
+    """Return a value given as a patient; an object gets the study's names as its keys."""
     return renamed(given, reader.renames(given)) if isinstance(given, dict) else given
 
 

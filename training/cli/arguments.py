@@ -111,7 +111,7 @@ def group(
         name: name of the command.
         text: help of the command; its first line is the short help.
         verbs: functions of the verbs; a function's name is the verb, its docstring the help. It
-            returns the exit code; None stands for 0.
+            returns the exit code; None means 0.
         completion: whether the command has options that install shell completion.
     """
     shared: Any = {"context_settings": {"help_option_names": ["-h", "--help"]}}
@@ -131,7 +131,7 @@ def group(
 
 
 def _short(text: str) -> str:
-    """Return the first line of a help as a list shows it: in lower case, without its stop."""
+    """Return the first line of a help for a list of verbs: in lower case, without a full stop."""
     return text[:1].lower() + text[1:].partition("\n")[0].rstrip(".")
 
 
@@ -229,7 +229,7 @@ def _option_usage(option: Any) -> str:
 
 
 def _meaning(option: Any) -> str:
-    """Return what an option does."""
+    """Return the text on an option in the help."""
     return "show this message and exit" if "--help" in option.opts else str(option.help)
 
 

@@ -111,7 +111,7 @@ class Champion:
         self.every: float | None = every
         self._name, self._alias = named["name"], named["alias"]
         self._bundles, self._handover = folder / "bundles", Handover(folder)
-        self._say, self._said, self._trust = say, "", trust
+        self._say, self._reported, self._trust = say, "", trust
         self._wanted: Version | None = None
 
     def environment(self) -> dict[str, str]:
@@ -148,7 +148,7 @@ class Champion:
             return
         before = self._wanted
         if before is not None and before.bundle and _same(found, before):
-            self._said = ""
+            self._reported = ""
             self._clear()
             return
         try:
@@ -160,7 +160,7 @@ class Champion:
             self._want(found)
             self._say_once(f"version {found.version} cannot be fetched: {why}; serving goes on")
             return
-        self._said = ""
+        self._reported = ""
         self._say(f"version {found.version} of {self._name} is {self._alias} now: handed over")
 
     def _find(self) -> Version | None:
@@ -217,8 +217,8 @@ class Champion:
 
     def _say_once(self, text: str) -> None:
         """Report a failure, unless it was the last one reported."""
-        if text != self._said:
-            self._said = text
+        if text != self._reported:
+            self._reported = text
             self._say(text)
 
 

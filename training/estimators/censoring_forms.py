@@ -138,10 +138,10 @@ def _risk_sets(
     if landmark > 0:
         parts.append((early, np.arange(len(time)), *before))
     return [
-        (own, RiskSets(at[own], seen[own]))
-        for stratum, rows, at, seen in parts
+        (own, RiskSets(at[own], observed[own]))
+        for stratum, rows, at, observed in parts
         for s in np.unique(stratum[rows])
-        if seen[own := rows[stratum[rows] == s]].any()
+        if observed[own := rows[stratum[rows] == s]].any()
     ]
 
 
@@ -265,9 +265,9 @@ def _log_likelihood(
     """
     months = ratio[:, None] * months
     own = stratum[inside, None] == np.arange(stratum.max() + 1)
-    seen, at_risk = own.T @ marks[inside], own.T @ months[inside]
-    common = (seen.sum(axis=0) + 0.5) / (at_risk.sum(axis=0) + 1e-9)
-    rate = ((seen + 1) / (at_risk + 1 / common))[stratum[~inside]]
+    observed, at_risk = own.T @ marks[inside], own.T @ months[inside]
+    common = (observed.sum(axis=0) + 0.5) / (at_risk.sum(axis=0) + 1e-9)
+    rate = ((observed + 1) / (at_risk + 1 / common))[stratum[~inside]]
     happened = marks[~inside] * np.log(ratio[~inside, None] * rate)
     return np.asarray((happened - months[~inside] * rate).sum(axis=1))
 

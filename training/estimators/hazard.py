@@ -42,12 +42,12 @@ class TimeGrid:
                 ``most`` if that is less; ties and few events can make fewer bins, or bins with
                 fewer events.
         """
-        seen = np.sort(time[event & (time <= horizon)])
-        bins = int(np.clip(len(seen) // each, min(3, most), most))
-        distinct, count = np.unique(seen, return_counts=True)
+        observed = np.sort(time[event & (time <= horizon)])
+        bins = int(np.clip(len(observed) // each, min(3, most), most))
+        distinct, count = np.unique(observed, return_counts=True)
         # Edges lie midway between times: none is a patient's own, and ties stay together.
         between, before = (distinct[:-1] + distinct[1:]) / 2, np.cumsum(count)[:-1]
-        wanted = np.arange(1, bins) / bins * len(seen)
+        wanted = np.arange(1, bins) / bins * len(observed)
         nearest = np.abs(before - wanted[:, None]).argmin(axis=1) if len(before) else []
         inner = np.unique(between[nearest])
         return cls(np.concatenate([[0.0], inner[inner < horizon * (1 - 1e-9)], [horizon]]))
@@ -78,9 +78,9 @@ class TimeGrid:
             time: (n,) months of follow-up.
             event: (n,) whether the event was observed.
         """
-        seen = event & (time <= self.horizon)
+        observed = event & (time <= self.horizon)
         marks = np.zeros((len(time), self.bins))
-        marks[np.flatnonzero(seen), self.bin_of(time)[seen]] = 1.0
+        marks[np.flatnonzero(observed), self.bin_of(time)[observed]] = 1.0
         return marks
 
     def at(self, cumulative: Array, times: Array) -> Array:

@@ -178,8 +178,8 @@ def _course(
         return np.asarray(exposure * np.exp(np.minimum(log_rate, LARGEST)))
 
     def value(place: Array) -> float:
-        seen = happened.sum(axis=0) @ place[:-1] + (happened * tilt).sum() * place[-1]
-        return float(seen - rates(place).sum() - prior @ (place - start) ** 2 / 2)
+        observed = happened.sum(axis=0) @ place[:-1] + (happened * tilt).sum() * place[-1]
+        return float(observed - rates(place).sum() - prior @ (place - start) ** 2 / 2)
 
     def information(place: Array) -> Array:
         expected = rates(place)

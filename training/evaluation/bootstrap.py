@@ -250,9 +250,11 @@ class BootstrappedOutcome(Outcome):
         weight = inverse_censoring(
             weights, np.minimum(self.time, month), case | (self.time > month)
         )
-        seen, known = self.draws.mean(np.stack([weight * case, weight], axis=1)).T
+        observed, known = self.draws.mean(np.stack([weight * case, weight], axis=1)).T
         expected = known * self.draws.mean(1 - alive)
-        ratio = np.divide(seen, expected, out=np.full_like(seen, np.nan), where=expected > 0)
+        ratio = np.divide(
+            observed, expected, out=np.full_like(observed, np.nan), where=expected > 0
+        )
         return np.asarray(ratio)
 
 

@@ -120,7 +120,7 @@ def calibrated(
     grid: TimeGrid,
     cumulative: Array,
     months: Sequence[float],
-    share: Array | None = None,
+    patient_weight: Array | None = None,
 ) -> tuple[Calibrated, ...]:
     """Return the calibration of cumulative hazards at each month.
 
@@ -129,15 +129,15 @@ def calibrated(
         grid: the j bins of the curves.
         cumulative: (n, j + 1) cumulative hazards at the grid's edges.
         months: months at which calibration is judged; the horizon in place of later ones.
-        share: (n,) weight of each patient in the slope, by which those of censoring are multiplied;
-            None: 1 for all.
+        patient_weight: (n,) weight of each patient in the slope, by which those of censoring are
+            multiplied; None: 1 for all.
     """
     found = []
     for month in months:
         at = min(month, followed.horizon)
         event, expected = _by_month(followed, grid, cumulative, at)
         alive = survival_at(followed, grid, cumulative, at)
-        slope = Estimate.of_draws(slopes(followed, alive, month, share))
+        slope = Estimate.of_draws(slopes(followed, alive, month, patient_weight))
         ratio = Estimate.of_draws(followed.observed_expected(alive, month))
         intercept = calibration_intercept(event, expected)
         smooth = smooth_calibration(event, expected, grid.at(cumulative, np.array([at]))[:, 0])
@@ -201,7 +201,7 @@ def expected_events(
 
 
 def slopes(
-    followed: BootstrappedOutcome, alive: Array, month: float, share: Array | None = None
+    followed: BootstrappedOutcome, alive: Array, month: float, patient_weight: Array | None = None
 ) -> Array:
     """Return the calibration slope (1 + d,) as :func:`metrics.calibration.calibration_at`.
 
@@ -211,7 +211,8 @@ def slopes(
         followed: outcomes of n patients, and bootstrap draws.
         alive: (n,) predicted survival at the month.
         month: month by which the event is predicted; the horizon in place of a later one.
-        share: (n,) weight of each patient, by which that of censoring is multiplied; None: 1.
+        patient_weight: (n,) weight of each patient, by which that of censoring is multiplied; None:
+            1.
     """
     at, draws = min(month, followed.horizon), followed.draws
     case = followed.event & (followed.time <= at)
@@ -224,7 +225,7 @@ def slopes(
         weight = inverse_censoring(followed.weights, np.minimum(followed.time, at), known)
     except UndefinedMetricError:
         return undefined
-    weight = weight if share is None else weight * share
+    weight = weight if patient_weight is None else weight * patient_weight
     x = x - np.average(x, weights=weight)
     if draws.exact:
         return _fit(case[known], x[known], draws.patient_counts[:, known] * weight[known])[:, 1]

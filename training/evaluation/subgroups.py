@@ -128,11 +128,11 @@ class Scored:
         With d observed and e expected events, the root of the deviance √(2 (d log(d/e) − d + e)) is
         taken as standard normal.
         """
-        seen, expected = int(self._had_event(member).sum()), float(self.expected[member].sum())
+        observed, expected = int(self._had_event(member).sum()), float(self.expected[member].sum())
         if expected <= 0:
             return math.nan
-        rise = seen * math.log(seen / expected) if seen else 0.0
-        return 2 * NORMAL.cdf(-math.sqrt(max(2 * (rise - seen + expected), 0.0)))
+        rise = observed * math.log(observed / expected) if observed else 0.0
+        return 2 * NORMAL.cdf(-math.sqrt(max(2 * (rise - observed + expected), 0.0)))
 
 
 def subgroups(scored: Scored, cohort: Cohort) -> tuple[Subgroup, ...]:

@@ -122,20 +122,20 @@ def pack(prepared: Prepared, config: Config) -> tuple[PackedData, Tensor]:
     time, event = prepared.cohort.outcome
     folds, n, members = len(prepared.models), len(time), config.net.members
     last = np.zeros((folds, n), dtype=np.uint8)
-    part, seen = np.zeros((folds, n), dtype=np.float32), np.zeros((folds, n), dtype=bool)
+    part, observed = np.zeros((folds, n), dtype=np.float32), np.zeros((folds, n), dtype=bool)
     role = np.zeros((folds, members, n), dtype=np.int8)
     base_rate = np.full((folds, config.grid.bins), -3.0, dtype=np.float32)
     for k, (model, out) in enumerate(zip(prepared.models, prepared.held_out, strict=True)):
         edges, j = model.grid.edges, model.grid.bins
         last[k] = place = model.grid.bin_of(time)
-        seen[k] = event & (time <= model.grid.horizon)
+        observed[k] = event & (time <= model.grid.horizon)
         way = np.clip((time - edges[place]) / np.diff(edges)[place], 0.0, 1.0)
         # In the bin of the event a patient counts as at risk throughout.
-        part[k] = np.where(seen[k], 1.0, way)
+        part[k] = np.where(observed[k], 1.0, way)
         inside = np.flatnonzero(~out)
         ends = np.bincount(place[inside], minlength=j)
         at_risk = len(inside) - np.cumsum(ends) + np.bincount(place[inside], part[k, inside], j)
-        events = np.bincount(place[inside], seen[k, inside], j)
+        events = np.bincount(place[inside], observed[k, inside], j)
         rate = np.clip(events / np.maximum(at_risk, 1.0), 1e-3, 0.9)
         base_rate[k, :j] = np.log(rate / (1 - rate))
         parts = min(max(2, round(1 / config.net.validation)), int(event[inside].sum()))
@@ -151,6 +151,6 @@ def pack(prepared: Prepared, config: Config) -> tuple[PackedData, Tensor]:
         [model.preprocessor for model in prepared.models],
         [model.anchor.beta for model in prepared.models],
     )
-    tensors = (torch.from_numpy(a) for a in (last, part, seen, role))
+    tensors = (torch.from_numpy(a) for a in (last, part, observed, role))
     encode = Encoder(prepared, columns)
     return PackedData(encode, config.grid.bins, *tensors), torch.from_numpy(base_rate)

@@ -159,7 +159,7 @@ def fit_forest(
     binned = cuts.bin(X)
     at_risk, happened = grid.exposure(time), grid.events(time, event)
     average = happened.sum(axis=0) / np.maximum(at_risk.sum(axis=0), 1e-9)
-    expected, seen = at_risk @ average, happened.sum(axis=1)
+    expected, observed = at_risk @ average, happened.sum(axis=1)
     size = max(1, min(int(SAMPLE * len(X)), MOST))
     tried = max(1, int(np.ceil(np.sqrt(len(columns)))))
     growth = Growth(DEPTH, config.leaf, tried, _likelihood)
@@ -176,7 +176,7 @@ def fit_forest(
         drawn = [rng.choice(len(X), size, replace=False, shuffle=False) for _ in range(count)]
         rows = np.concatenate(drawn)
         tree = np.repeat(np.arange(count), size)
-        trees, leaf = grow(binned, cuts, rows, tree, (seen[rows], expected[rows]), growth, rng)
+        trees, leaf = grow(binned, cuts, rows, tree, (observed[rows], expected[rows]), growth, rng)
         curves = _curves(leaf, len(trees.feature), happened[rows], at_risk[rows], average)
         grown.append((trees, curves))
     trees, survival = join(grown)

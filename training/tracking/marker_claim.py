@@ -1,4 +1,4 @@
-"""The run of a report on a marker's claim."""
+"""Report on a claim about a marker, in an MLflow run of its own."""
 
 from __future__ import annotations
 

@@ -45,9 +45,9 @@ class External:
     """Expression features on the training cohort's scale, since too few patients have them."""
     predicted: Predictions
     """The patients with the model's features, and the model's curves for them."""
-    finish: Callable[[Array], Array]
-    """Function from cumulative hazards (n, j + 1) without the treatment to those under the
-    patients' treatment."""
+    with_treatment: Callable[[Array], Array]
+    """Function from the cumulative hazards (n, j + 1) predicted without the treatment to those
+    under the patients' treatment."""
 
 
 def choose_endpoint(bundle: Bundle, study: Study, asked: str | None) -> tuple[str, str]:
@@ -127,7 +127,7 @@ def predict_cohort(
     ranked = tuple(name for name in expression if able[name])
     unranked = tuple(name for name in expression if name in have and not able[name])
     seen = _with_model_features(bundle.study, cohort, matching.values)
-    finish = _finisher(model, matching.values, cohort.centre)
+    with_treatment = _with_treatment(model, matching.values, cohort.centre)
     learners = model.ensemble.learners(blind_values, cohort.centre)
     blind = model.ensemble.stack.cumulative(learners)
     curves = {MODEL: blind} | dict(zip(model.ensemble.names, learners, strict=True))
@@ -143,10 +143,10 @@ def predict_cohort(
         grid=model.ensemble.grid,
         curves=curves,
         baselines=model.baseline_curves(blind_values, cohort.centre),
-        served=finish(blind),
+        served=with_treatment(blind),
         again=again,
     )
-    return External(own, model, cohort, matching, ranked, unranked, predicted, finish)
+    return External(own, model, cohort, matching, ranked, unranked, predicted, with_treatment)
 
 
 def on_cohort_scale(bundle: Bundle, values: Array, centre: NDArray[np.str_] | None) -> Bundle:
@@ -220,9 +220,16 @@ def judge_labels(
     return found, unjudged
 
 
-def _finisher(
+def _with_treatment(
     model: SurvivalModel, values: Array, centre: NDArray[np.str_] | None
 ) -> Callable[[Array], Array]:
+    """Return the function :attr:`External.with_treatment` of n patients.
+
+    Args:
+        model: the model.
+        values: (n, p) coded features, the treatment among them.
+        centre: (n,) hospital; None where no hospital is known.
+    """
     status = treated(model.study, values)
     if model.effect is None or status is None:
         return lambda blind: blind
@@ -253,10 +260,10 @@ def why_few(cohort: Cohort, horizon: float, fewest: int) -> str:
         horizon: month up to which events count.
         fewest: minimum number of events.
     """
-    seen = int((cohort.event & (cohort.time <= horizon)).sum())
-    if seen >= fewest:
+    events = int((cohort.event & (cohort.time <= horizon)).sum())
+    if events >= fewest:
         return ""
     return (
-        f"study '{cohort.study.name}' has {seen} events of '{cohort.endpoint}' within the model's "
-        f"{horizon:g} months: {fewest} are the least to judge a model by"
+        f"study '{cohort.study.name}' has {events} events of '{cohort.endpoint}' within the "
+        f"model's {horizon:g} months: {fewest} are the least to judge a model by"
     )

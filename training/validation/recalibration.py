@@ -126,8 +126,8 @@ class Recalibration:
         size = np.bincount(self.fold)
         mean = np.bincount(self.fold, risk) / size
         spread = np.bincount(self.fold, (risk - mean[self.fold]) ** 2) / size
-        share = 1 / np.maximum(spread, 1e-9)[self.fold]
-        return level, share / share.mean()
+        weight = 1 / np.maximum(spread, 1e-9)[self.fold]
+        return level, weight / weight.mean()
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,7 @@ class _Patients:
 
 def recalibrate(
     blind: Array,
-    finish: Callable[[Array], Array],
+    with_treatment: Callable[[Array], Array],
     time: Array,
     event: Bools,
     grid: TimeGrid,
@@ -168,7 +168,8 @@ def recalibrate(
 
     Args:
         blind: (n, j + 1) the model's cumulative hazards, blind to the treatment.
-        finish: function from blind cumulative hazards to those under the n patients' treatment.
+        with_treatment: function from blind cumulative hazards to those under the n patients'
+            treatment.
         time: (n,) follow-up in months.
         event: (n,) whether the event was observed.
         grid: time grid of the j bins.
@@ -186,7 +187,7 @@ def recalibrate(
     log_ends = _log_ends(blind)
     patients = _Patients(
         log_ends,
-        _log_ends(finish(blind)) - log_ends,
+        _log_ends(with_treatment(blind)) - log_ends,
         grid.exposure(time),
         grid.events(time, event),
         np.log(np.minimum(grid.edges[1:], time.max())),
@@ -204,7 +205,7 @@ def recalibrate(
     gains = _gains(patients, rng)
     update = fit_update(patients, _best(gains))
     tick("recalibration", FOLDS + 1, FOLDS + 1)
-    return Recalibration(update, held_out, finish(held_out), gains, chosen, fold)
+    return Recalibration(update, held_out, with_treatment(held_out), gains, chosen, fold)
 
 
 def fit_update(patients: _Patients, form: str) -> Update:

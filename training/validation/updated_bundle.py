@@ -38,7 +38,7 @@ def updated_bundle(validation: Validation, digest: str, config: Config, run_id: 
         raise ValueError("nothing was updated")
     external, cohort, checked = validation.external, validation.cohort, validation.update
     made, name = checked.recalibration, external.model.endpoint
-    curves = external.finish(made.update.apply(external.predicted.curves[MODEL]))
+    curves = external.with_treatment(made.update.apply(external.predicted.curves[MODEL]))
     model = replace(
         external.model,
         ensemble=updated(external.model.ensemble, made.update),

@@ -192,14 +192,14 @@ def validate(
     checked = None
     if update:
         blind = predicted.curves[MODEL]
-        made = recalibrate(blind, external.finish, time, event, grid, config.seed, tick)
+        made = recalibrate(blind, external.with_treatment, time, event, grid, config.seed, tick)
         chosen = evaluation.censoring
         again = judge_predicted(after_update(predicted, made), config, chosen=chosen)
         after, before = {MODEL: made.held_out}, {BEFORE: predicted.served}
         under = replace(predicted, curves=after, served=made.held_out, baselines=before)
         served = judge_predicted(under, config, chosen=chosen)
-        level, share = made.within_folds
-        at_months = calibrated(followed, grid, level, months, share)
+        level, weight = made.within_folds
+        at_months = calibrated(followed, grid, level, months, weight)
         joint = calibrated_jointly(followed, grid, level)
         checked = CheckedUpdate(made, again, served, at_months, joint)
     responses, unjudged = judge_labels(external, cohort, config)
