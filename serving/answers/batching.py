@@ -57,7 +57,7 @@ class RequestScheduler:
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
-        self._signature = orjson.dumps(predictor.signature)[1:]
+        self._model_and_note = orjson.dumps(predictor.model_and_note)[1:]
         self._waiting: deque[_Waiting] = deque()
         self._batches: asyncio.Task[None] | None = None
         self._lists = self._long_requests = 0
@@ -118,7 +118,7 @@ class RequestScheduler:
         # Joined once: a list's answer has some MB.
         answers = [*chain.from_iterable(made)]
         answers[0] = b'{"patients":[' + answers[0]
-        answers[-1] += b"]," + self._signature
+        answers[-1] += b"]," + self._model_and_note
         return b",".join(answers)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
@@ -179,7 +179,7 @@ class RequestScheduler:
         try:
             patients = [request.patients[0] for request in requests]
             answers = self.predictor.answers_json(CheckedRequest(patients, requests[0].times))
-            return [answer[:-1] + b"," + self._signature for answer in answers]
+            return [answer[:-1] + b"," + self._model_and_note for answer in answers]
         except Exception as error:
             # One by one, so that only the request that causes it gets the error.
             if len(requests) == 1:

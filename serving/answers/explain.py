@@ -27,7 +27,7 @@ def explain(predictor: Predictor, request: CheckedRequest) -> dict[str, Any]:
     Returns:
         The answer of ``POST /explain``: the patient's identifier, if given; the risk (log-hazard)
         and that of a typical patient (``base``); the part of each feature, which add up to the
-        difference, as do those of the modalities; the flags; and ``Predictor.signature``.
+        difference, as do those of the modalities; the flags; and ``Predictor.model_and_note``.
 
     Raises:
         RequestError: the model has no survival endpoint, or too many features.
@@ -49,5 +49,5 @@ def explain(predictor: Predictor, request: CheckedRequest) -> dict[str, Any]:
         "features": dict(zip(study.features, parts.features[0].tolist(), strict=True)),
         "modalities": dict(zip(study.blocks, parts.modalities[0].tolist(), strict=True)),
         "flags": read.flags[0],
-        **predictor.signature,
+        **predictor.model_and_note,
     }

@@ -90,7 +90,7 @@ class Predictor:
         return cls(Bundle.of(content), content.digest, made_by)
 
     @property
-    def signature(self) -> dict[str, Any]:
+    def model_and_note(self) -> dict[str, Any]:
         """Model and note, which each answer ends with."""
         return {"model": self.model, "note": self.note}
 

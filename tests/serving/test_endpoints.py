@@ -45,7 +45,7 @@ class TestSeveral:
     ) -> None:
         patients = several_frame.head(12)
         asked = CheckedRequest(records(patients), (12.0, 48.0))
-        answered = {"patients": predictor.answers(asked), **predictor.signature}
+        answered = {"patients": predictor.answers(asked), **predictor.model_and_note}
         expected = several_trained.bundle.predict(patients, [12, 48])
         assert "dfs.survival@12" in expected
         assert "dfs.survival@48" not in expected
@@ -76,7 +76,7 @@ class TestLabelsAlone:
         predictor.warm_up(1)
         patients = several_frame.head(12)
         answers = predictor.answers(CheckedRequest(records(patients), None))
-        answered = {"patients": answers, **predictor.signature}
+        answered = {"patients": answers, **predictor.model_and_note}
         expected = labels_trained.bundle.predict(patients)
         for answer, (_, row) in zip(answered["patients"], expected.iterrows(), strict=True):
             same(answer, row)
@@ -84,7 +84,7 @@ class TestLabelsAlone:
         assert answered["model"]["endpoint"] == "ici_response"
         assert answered["model"]["horizon"] is None
         BatchAnswer.model_validate(answered)
-        one = answers[0] | predictor.signature
+        one = answers[0] | predictor.model_and_note
         PredictAnswer.model_validate(one)
         np.testing.assert_allclose(
             one["response.ici_response"], expected["response.ici_response"][0], rtol=1e-12

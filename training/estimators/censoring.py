@@ -50,7 +50,7 @@ FOLLOWED, MOST = 0.2, 0.9
 STRATUM = 30
 #: Maximum number of patients of a cohort in which features are candidates.
 MOST_WITH_FEATURES = 100_000
-#: p value for the event from which on a variable is no candidate.
+#: Upper bound (exclusive) of a candidate variable's p value for the event.
 PREDICTS_P = 0.2
 #: Significance level, after Bonferroni's correction, of an association with censoring.
 SIGNIFICANT_P = 0.05

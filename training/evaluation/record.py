@@ -109,7 +109,7 @@ class Decision(_Part):
 
     month: Number
     thresholds: Numbers
-    """(t,) event probabilities from which on one would act."""
+    """(t,) minimum event probabilities at which one would act."""
     benefit: dict[str, Numbers]
     """Model or baseline -> net benefit (t,)."""
     everybody: Numbers

@@ -34,7 +34,7 @@ class Prepared:
     cohort: Cohort
     """The n patients, in the order of their identifiers."""
     blind: Cohort
-    """The same patients without their treatment, as the learners see them."""
+    """The same patients without their treatment, on whom the learners are fitted."""
     fold: Ints
     """(repeats, n) held-out fold of each patient."""
     models: tuple[FoldModel, ...]

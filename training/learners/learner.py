@@ -35,7 +35,7 @@ finite and not used.
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The training patients of one fold, as its learners see them."""
+    """The training patients of one fold, in the form that its learners are fitted to."""
 
     X: Array
     """(n, p) linear design."""

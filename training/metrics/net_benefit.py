@@ -12,7 +12,7 @@ from accomplice.data.arrays import Array, Bools, Reals
 from accomplice.training.estimators.checks import checked_finite, checked_outcome
 from accomplice.training.estimators.kaplan_meier import Censoring, inverse_censoring
 
-#: Thresholds of a decision curve: event probabilities from which on one would act.
+#: Thresholds of a decision curve: minimum event probabilities at which one would act.
 THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.025), 3)
 
 
@@ -50,7 +50,7 @@ def net_benefit_contributions(
         event: (n,) bool, True where the event was observed, False where censored.
         time: (n,), time of the event or of censoring.
         risk: (n,), predicted probability of an event by `at`.
-        thresholds: (t,), probabilities p in [0, 1) from which on one would act.
+        thresholds: (t,), minimum probabilities p, in [0, 1), at which one would act.
         at: time by which an event counts, in the unit of `time`.
         censoring: distribution of the censoring time, as for `inverse_censoring`.
 

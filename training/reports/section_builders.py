@@ -59,7 +59,7 @@ def figure(drawing: Drawing, key: str, alt: str = "{caption}") -> Figure:
     Args:
         drawing: matplotlib figure.
         key: key of the caption; also makes the ids of the SVG unique.
-        alt: description of the drawing, in which ``{caption}`` stands for the caption.
+        alt: description of the drawing, in which ``{caption}`` is replaced by the caption.
 
     Raises:
         KeyError: ``words.yaml`` lacks the caption.

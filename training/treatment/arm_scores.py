@@ -49,7 +49,7 @@ def arm_scores(
         weights: distribution of the censoring time of these patients.
         grid: the j bins of the curves.
         cumulative: (n, j + 1) cumulative hazards with the treatment, and without it.
-        start: month from which on patients are followed.
+        start: month at which the patients' follow-up begins.
         months: (m,) months of the scores, rising, after the start.
     """
     own, case = np.minimum(time, months[-1]), event & (time <= months[-1])
@@ -64,7 +64,7 @@ def arm_scores(
     grown, gathered = np.ones((2, len(time))), np.zeros((2, len(time)))
     scores = np.empty((len(months), 2, len(time)))
     for begin, end in pairwise(edges):
-        still, seen = own > begin, case & (own <= end)
+        still, happened = own > begin, case & (own <= end)
         inverse = _inverse(weights.at(begin), still) + _inverse(weights.before(end), still)
         for k, curve in enumerate(cumulative):
             before = grown[k].copy()
@@ -72,7 +72,7 @@ def arm_scores(
             gathered[k] += (grown[k] - before) * inverse / 2
             if end in months:
                 alive = np.exp(begun[k] - grid.at(curve, np.array([end]))[:, 0])
-                residual = alive * (seen * grown[k] * of_event - gathered[k])
+                residual = alive * (happened * grown[k] * of_event - gathered[k])
                 scores[np.searchsorted(months, end), k] = alive - arms[k] * residual
     return scores
 

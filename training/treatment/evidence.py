@@ -64,7 +64,7 @@ class Evidence:
     label: str
     """Name of the treatment."""
     landmark: float
-    """Month from which on patients are compared."""
+    """Landmark in months: patients followed beyond it are compared."""
     horizon: float
     """Month at which the gain of survival is judged."""
     arms: ArmCounts

@@ -98,7 +98,7 @@ class MissingConfounders:
         Args:
             crossed: the effect that the values were imputed for.
             rows: (n,) patients who are compared.
-            landmark: month from which on events count; None: the study's.
+            landmark: month after which events count; None: the study's.
         """
         chance, cohort = crossed.patients.propensity, crossed.cohort
         if landmark is not None:

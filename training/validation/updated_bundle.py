@@ -77,8 +77,8 @@ def updated_bundle(validation: Validation, digest: str, config: Config, run_id: 
         "verdict": of_update(checked).text,
     }
     predicted = after_update(external.predicted, checked.recalibration)
-    watched = bundle.metrics["review"]["sentinels"]
-    sentinels = (*map(Finding.model_validate, watched), validation.overlap)
+    in_training = bundle.metrics["review"]["sentinels"]
+    sentinels = (*map(Finding.model_validate, in_training), validation.overlap)
     reviewed = review(predicted, checked.evaluation, model.ensemble, config)
     reviewed = reviewed.model_copy(update={"sentinels": sentinels})
     judged["review"] = reviewed.model_dump(mode="json")

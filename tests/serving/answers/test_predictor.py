@@ -124,7 +124,7 @@ def test_a_model_without_an_interval_gives_a_curve_alone(
 def test_an_answer_says_which_model_and_that_it_is_synthetic(
     predictor: Predictor, patient: dict[str, Any], bundle_path: Path
 ) -> None:
-    answer = predictor.answers(CheckedRequest([patient], None))[0] | predictor.signature
+    answer = predictor.answers(CheckedRequest([patient], None))[0] | predictor.model_and_note
     assert answer["model"] == {
         "name": "made-up",
         "endpoint": "os",
