@@ -69,7 +69,7 @@ class RequestScheduler:
         )
 
     def is_long(self, request: object) -> bool:
-        """Whether the answer to a request takes so much that it has to wait for its turn."""
+        """Whether the answer to a request takes so much memory that it has to wait for its turn."""
         if not isinstance(request, CheckedRequest):
             return False
         points = len(self.predictor.grid) + len(request.times or ())

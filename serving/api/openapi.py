@@ -273,10 +273,11 @@ def paths(predictor: Predictor) -> dict[str, Any]:
 
 
 def what_if_examples(predictor: Predictor, patient: Mapping[str, Value]) -> dict[str, Any]:
-    """Return title -> what-if request: with default values, with given ones, of the treatment.
+    """Return title -> example of a what-if request.
 
-    The feature is the first of expression, or else the study's first. Without known values of it,
-    or without a treatment, that example is left out.
+    There are three: of a feature at the default values, of the same feature at given values, and of
+    the treatment. The feature is the first of expression, or else the study's first. The second is
+    left out if no values of the feature are known, the third without a treatment.
 
     Args:
         predictor: predictor with the bundle in service.

@@ -148,13 +148,13 @@ def on_follow_up(cohort: Cohort) -> tuple[str, ...]:
     chosen = censoring_of(cohort, *cohort.outcome)
     if not chosen.decided_by:
         return ()
-    weighed = (
+    consequence = (
         f"patients will be weighed for censoring among those alike in {enumerated(chosen.by)}"
         if chosen.by
         else "what predicts the event does not clearly decide it, and one distribution is used"
     )
     decided = f"{enumerated(chosen.decided_by)} ({chosen.p_in_words})"
-    return (f"follow-up ({cohort.endpoint}) depends on {decided}: {weighed}",)
+    return (f"follow-up ({cohort.endpoint}) depends on {decided}: {consequence}",)
 
 
 def _columns(blind: Cohort) -> dict[str, Array]:

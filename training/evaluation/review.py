@@ -229,7 +229,7 @@ def on_censoring(evaluation: Evaluation) -> str:
     moved = ", ".join(
         f"{'calibration slope' if name == 'calibration_slope' else label(name)} {value:.3f} in "
         f"place of {figures[name]:.3f}"
-        for name, value in evaluation.alike.items()
+        for name, value in evaluation.one_distribution.items()
     )
     return (
         f"Follow-up differs by {enumerated(chosen.by)} ({p}): patients are weighed for censoring "

@@ -94,7 +94,7 @@ class Evaluation:
     """Bootstrap draws for each interval."""
     censoring: ChosenCensoring
     """Distribution of the censoring time by which the n patients were weighted."""
-    alike: Mapping[str, float] = field(default_factory=dict)
+    one_distribution: Mapping[str, float] = field(default_factory=dict)
     """Deciding metric and ``calibration_slope`` -> the model's value with one distribution for all
     patients; empty where that was used."""
     notes: tuple[str, ...] = ()
@@ -137,7 +137,7 @@ class Evaluation:
                 "models": {name: each.figures for name, each in self.scores.items()},
                 "gains": self.gains,
                 "gains_by_treatment": self.treatment,
-                "censoring": self.censoring.to_json() | {"alike": self.alike},
+                "censoring": self.censoring.to_json() | {"alike": self.one_distribution},
                 "notes": self.notes,
             }
         )
@@ -223,8 +223,8 @@ def judge(
     for name, c in models.items():
         outputs[name], by_time[name] = judged.output(within(log_risk(c), fold), grid, c)
     served = curves[MODEL] if served is None else served
-    knows = not np.array_equal(served, curves[MODEL])
-    if knows:
+    under_treatment = not np.array_equal(served, curves[MODEL])
+    if under_treatment:
         outputs[SERVED], _ = judged.output(within(log_risk(served), fold), grid, served)
     predicted, draws = list(outputs.values()), bootstraps
     if budget.limited and bootstraps > FEWEST_DRAWS:
@@ -254,7 +254,7 @@ def judge(
         )
         for b in baselines
     }
-    worth = gains(figures[SERVED], figures[MODEL], deciding()) if knows else {}
+    by_treatment = gains(figures[SERVED], figures[MODEL], deciding()) if under_treatment else {}
     middle = horizon / 2
     level = recentring_factors(served, fold)
     at_middle = survival(level * grid.at(served, np.array([middle]))[:, 0])
@@ -263,13 +263,13 @@ def judge(
     def slope(weights: Censoring) -> float:
         return or_nan(lambda: calibration_at(event, time, at_middle, middle, weights).slope)
 
-    alike = {}
+    one_distribution = {}
     if chosen.by:
         unweighted = BootstrappedOutcome.of(time, event, horizon, 0, seed)
         output, _ = unweighted.output(outputs[MODEL].risk, grid, curves[MODEL])
         (found,) = unweighted.figures([output])
-        alike = {name: float(found[name][0]) for name in deciding()}
-        alike["calibration_slope"] = slope(unweighted.weights)
+        one_distribution = {name: float(found[name][0]) for name in deciding()}
+        one_distribution["calibration_slope"] = slope(unweighted.weights)
     return Evaluation(
         patients=len(time),
         events=judged.events,
@@ -277,7 +277,7 @@ def judge(
         times=brier_times(horizon),
         scores=scores,
         gains=gained,
-        treatment=estimates(worth),
+        treatment=estimates(by_treatment),
         calibration_time=middle,
         calibration_slope=slope(chosen.weights),
         d_calibration_p=or_nan(lambda: d_calibration(event, at_time).p_value),
@@ -285,7 +285,7 @@ def judge(
         risk=log_risk(curves[MODEL]),
         bootstraps=draws,
         censoring=chosen,
-        alike=alike,
+        one_distribution=one_distribution,
     )
 
 

@@ -28,10 +28,10 @@ from accomplice.training.learners.trees import (
     Cuts,
     Growth,
     Trees,
+    for_joint_design,
     grow,
-    in_a_row,
     join,
-    side_by_side,
+    joint_design,
 )
 
 #: Fraction of a member's patients on whom a tree is grown, drawn anew for each round.
@@ -143,7 +143,7 @@ def _log_hazards(fitted: Sequence[Boosting], columns: int) -> Batched:
         fitted: the boosted trees of each fold.
         columns: p, the number of columns of each fold's design.
     """
-    moved = side_by_side([f.trees for f in fitted], [f.columns for f in fitted], columns)
+    moved = for_joint_design([f.trees for f in fitted], [f.columns for f in fitted], columns)
     trees, values = join([(t, f.step) for t, f in zip(moved, fitted, strict=True)])
     step, first = values[trees.leaf_nodes], 0
     centre = np.zeros((len(fitted), max(f.members for f in fitted), 1))
@@ -155,7 +155,7 @@ def _log_hazards(fitted: Sequence[Boosting], columns: int) -> Batched:
         first += own.trees.count
 
     def log_hazards(X: Array) -> Array:
-        flat = in_a_row(X)
+        flat = joint_design(X)
         total = np.zeros((*centre.shape[:2], len(flat)))
         for rows in trees.batches(len(flat)) if trees.count else ():
             added = step.take(trees.leaves(flat[rows]))

@@ -27,10 +27,10 @@ from accomplice.training.learners.trees import (
     Cuts,
     Growth,
     Trees,
+    for_joint_design,
     grow,
-    in_a_row,
     join,
-    side_by_side,
+    joint_design,
 )
 
 #: Fraction of the patients on whom a tree is grown, drawn without replacement.
@@ -83,7 +83,7 @@ class Forest(Learner):
             np.pad(f.survival.astype(float), ((0, 0), (0, bins - f.survival.shape[1])))
             for f in fitted
         ]
-        moved = side_by_side([f.trees for f in fitted], [f.columns for f in fitted], columns)
+        moved = for_joint_design([f.trees for f in fitted], [f.columns for f in fitted], columns)
         trees, values = join(list(zip(moved, tables, strict=True)))
         table = values[trees.leaf_nodes].astype(np.float32)
         # Positions (k, t) of each fold's trees, padded to the largest number, and their weights
@@ -96,7 +96,7 @@ class Forest(Learner):
             first += count
 
         def cumulative(X: Array) -> Array:
-            flat = in_a_row(X)
+            flat = joint_design(X)
             mean = np.ones((len(flat), len(place), bins + 1))
             for rows in trees.batches(len(flat)):
                 mean[rows, :, 1:] = mean_rows(table, trees.leaves(flat[rows])[place], share)

@@ -35,7 +35,7 @@ LOOKED_UP = 430_000
 #: Maximum number of words of rows that are looked up at once.
 WORDS = 5
 #: Rows by which a batch is shorter than its words: with a length that is a power of two, the values
-#: of a column would share few places of the processor's cache.
+#: of a column would share few lines of the processor's cache.
 LEFT = 8
 #: Number of rows below which descending the trees is faster than the bitwise lookup.
 FEW = 16
@@ -314,8 +314,8 @@ def _best(
     return by_node[np.arange(nodes), best], best // (BINS - 1), best % (BINS - 1)
 
 
-def side_by_side(trees: Sequence[Trees], columns: Sequence[Ints], width: int) -> list[Trees]:
-    """Return the trees of k folds, renumbered to read the joint design of :func:`in_a_row`.
+def for_joint_design(trees: Sequence[Trees], columns: Sequence[Ints], width: int) -> list[Trees]:
+    """Return the trees of k folds, whose features are columns of :func:`joint_design`.
 
     Args:
         trees: the trees of each fold; their features are positions in the fold's ``columns``.
@@ -330,7 +330,7 @@ def side_by_side(trees: Sequence[Trees], columns: Sequence[Ints], width: int) ->
     return found
 
 
-def in_a_row(X: Array) -> Array:
+def joint_design(X: Array) -> Array:
     """Return the designs (k, n, p) of k folds as one joint design (n, k * p)."""
     k, n, p = X.shape
     return X.transpose(1, 0, 2).reshape(n, k * p)

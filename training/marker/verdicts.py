@@ -48,8 +48,8 @@ def of_cuts(cuts: CutScan) -> Verdict:
     """Return the verdict on whether the association depends on the cut-point.
 
     It is ``yes``, for no dependence, if the corrected p value is below ``SIGNIFICANT`` and at least
-    a part ``CUTS_SIGNIFICANT`` of the cut-points is significant by itself; ``no`` if neither the
-    corrected p value nor any cut-point is significant; ``caution`` otherwise.
+    the fraction ``CUTS_SIGNIFICANT`` of the cut-points is significant by itself; ``no`` if neither
+    the corrected p value nor any cut-point is significant; ``caution`` otherwise.
     """
     significant, count = sum(r.certain for r in cuts.ratios), len(cuts.ratios)
     tried = f"{significant} of {count} cut-points look significant by themselves"
@@ -275,7 +275,7 @@ def of_added_value(marker: str, added: AddedValue) -> Verdict:
 
 
 def p_text(p: float) -> str:
-    """Write a p value with the symbol p, as in "p = 0.012" or "p < 0.001"."""
+    """Return a p value as text, as in "p = 0.012" or "p < 0.001"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.0995 else f"p = {p:.2f}"
 
 

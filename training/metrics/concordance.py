@@ -227,13 +227,13 @@ class _Ranks:
         return np.asarray(sums[:, -1:] - sums[:, self.ends])
 
     @cached_property
-    def alike(self) -> Ints:
-        """(n,) one group for all patients, without memory of its own."""
+    def one_group(self) -> Ints:
+        """(n,) label 0 of the group of all patients, in an array without memory of its own."""
         return np.broadcast_to(np.int64(0), self.ends.shape)
 
     def events(self) -> _PairWeights:
         """Return the weights of Harrell's C; raise UndefinedMetricError without a pair."""
-        return self._checked(self.event.astype(np.float64)[None], self.alike)
+        return self._checked(self.event.astype(np.float64)[None], self.one_group)
 
     def inverse_censoring(self, censoring: Censoring, tau: float | None) -> _PairWeights:
         """Return the weights of Uno's C; raise UndefinedMetricError where it is undefined."""
@@ -241,15 +241,15 @@ class _Ranks:
         counted = self.event & (self.ends < self.event.size) & early
         own = inverse_censoring(censoring, self.time, counted)
         if not isinstance(censoring, GroupedCensoring):
-            return self._checked(own[None] ** 2, self.alike)
+            return self._checked(own[None] ** 2, self.one_group)
         return self._checked(own * censoring.inverse_by_group(self.time), censoring.group)
 
     def weights(self, censoring: Censoring, tau: float | None) -> list[_PairWeights | None]:
         """Return the weights of Harrell's and of Uno's C, None for one that is undefined."""
         found: list[_PairWeights | None] = []
-        for weigh in (self.events, lambda: self.inverse_censoring(censoring, tau)):
+        for weights in (self.events, lambda: self.inverse_censoring(censoring, tau)):
             try:
-                found.append(weigh())
+                found.append(weights())
             except UndefinedMetricError:
                 found.append(None)
         return found

@@ -65,20 +65,20 @@ def joint_calibration(event: Bools, expected: Array, log_hz: Array) -> JointCali
     if not np.isfinite(z).all() or z.std() < 1e-9:
         return None
     X = np.column_stack([np.ones_like(z), z])
-    seen = X.T @ event
+    observed = X.T @ event
 
     def log_ratio(beta: Array) -> Array:
         # Too long a step must give a finite, low likelihood, not an overflow.
         return np.asarray(np.minimum(X @ beta, 100.0))
 
     def gained(beta: Array) -> float:
-        return float(beta @ seen - (expected * np.expm1(log_ratio(beta))).sum())
+        return float(beta @ observed - (expected * np.expm1(log_ratio(beta))).sum())
 
     def information(beta: Array) -> Array:
         return np.asarray((X * (expected * np.exp(log_ratio(beta)))[:, None]).T @ X)
 
     def step(beta: Array) -> Array:
-        gradient = seen - X.T @ (expected * np.exp(log_ratio(beta)))
+        gradient = observed - X.T @ (expected * np.exp(log_ratio(beta)))
         return np.asarray(np.linalg.solve(information(beta), gradient))
 
     beta = climb(gained, step, np.zeros(2))

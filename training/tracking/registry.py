@@ -88,7 +88,7 @@ def model_name(study: str) -> str:
 
 
 def register_bundle(store: Store, name: str, bundle: Bundle, folder: Path) -> str:
-    """Register a bundle that no version holds, with a run made for it; return its version.
+    """Register a bundle that is not registered yet, with a run made for it; return its version.
 
     Args:
         store: the tracking store.

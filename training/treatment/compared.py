@@ -30,19 +30,22 @@ def too_few(cohort: Cohort) -> str | None:
     if cohort.study.treatment is None:
         return "the study names no treatment"
     _, treated = treatment_and_status(cohort)
-    used, seen = compared(cohort), cohort.event & (cohort.time <= cohort.horizon)
+    used, observed = compared(cohort), cohort.event & (cohort.time <= cohort.horizon)
     for arm, name in ((1.0, "treated"), (0.0, "untreated")):
         rows = used & (treated == arm)
-        if rows.sum() < ARM_PATIENTS or seen[rows].sum() < ARM_EVENTS:
+        if rows.sum() < ARM_PATIENTS or observed[rows].sum() < ARM_EVENTS:
             return (
-                f"{int(rows.sum())} {name} patients with {int(seen[rows].sum())} events "
+                f"{int(rows.sum())} {name} patients with {int(observed[rows].sum())} events "
                 f"are too few: {ARM_PATIENTS} and {ARM_EVENTS} are needed in each arm"
             )
     return None
 
 
 def compared(cohort: Cohort) -> Bools:
-    """Return the compared patients (n,): treatment known and an option, followed past landmark."""
+    """Return whether each patient (n,) is compared.
+
+    The treatment is known and an option, and the patient is followed beyond the landmark.
+    """
     treatment, treated = treatment_and_status(cohort)
     option = is_option(cohort.study, cohort.values)
     return np.asarray(~np.isnan(treated) & option & (cohort.time > treatment.landmark))

@@ -117,7 +117,7 @@ class Evidence:
     if no effect could be fitted then."""
     censoring: tuple[str, ...] = ()
     """Variables by which the weights for censoring differ; empty for one curve for all."""
-    ate_alike: Estimate | None = None
+    ate_one_distribution: Estimate | None = None
     """``ate`` with one curve of censoring for all patients; None where that is ``ate`` itself."""
 
     @property
@@ -193,7 +193,9 @@ class Evidence:
             "ate": self.ate.to_json(),
             "censoring": {
                 "by": list(self.censoring),
-                "ate_alike": None if self.ate_alike is None else self.ate_alike.to_json(),
+                "ate_alike": None
+                if self.ate_one_distribution is None
+                else self.ate_one_distribution.to_json(),
             },
             "predicted": self.predicted,
             "groups": [{"predicted": p, "observed": e.to_json()} for p, e in self.groups],
@@ -355,11 +357,12 @@ def _consequence(evidence: Evidence) -> str:
 
 def _on_censoring(evidence: Evidence) -> str:
     """Return a sentence on the weights for censoring where they differ between patients."""
-    if evidence.ate_alike is None:
+    other = evidence.ate_one_distribution
+    if other is None:
         return ""
     return (
         f" Follow-up differs by {enumerated(evidence.censoring)}, and patients are weighed for it; "
-        f"by one distribution of censoring for all it would be {_points(evidence.ate_alike)}."
+        f"by one distribution of censoring for all it would be {_points(other)}."
     )
 
 

@@ -112,10 +112,10 @@ def _outcome(
     time, curve = cohort.time[rows], cumulative[rows]
     before = grid.at(curve, np.array([landmark]))[:, 0]
     gathered = grid.at_own(curve, np.clip(time, landmark, grid.horizon)) - before
-    seen = cohort.event[rows] & (time > landmark) & (time <= grid.horizon)
+    observed = cohort.event[rows] & (time > landmark) & (time <= grid.horizon)
     prognosis = np.log(np.maximum(curve[:, -1], 1e-12))
     nuisance = np.column_stack([np.ones(len(prognosis)), prognosis - prognosis.mean()])
-    return seen.astype(float), np.log(np.maximum(gathered, 1e-12)), nuisance
+    return observed.astype(float), np.log(np.maximum(gathered, 1e-12)), nuisance
 
 
 def posterior(

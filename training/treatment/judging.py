@@ -96,7 +96,7 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
     every = scored(chosen.weights)
     scores = every[-1]
     gained = scores[0] - scores[1]
-    alike = scored(censoring(time, event))[-1] if chosen.by else None
+    one_distribution = scored(censoring(time, event))[-1] if chosen.by else None
     fold = crossed.fold[rows]
     by_model = np.where(gain > WORTH, scores[0], scores[1])
     larger = within(-own.log_hr, fold)
@@ -137,7 +137,9 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
         policy_gain={"all": mean(by_model - scores[0]), "none": mean(by_model - scores[1])},
         permuted=permuted(crossed, config),
         censoring=chosen.by,
-        ate_alike=None if alike is None else mean(alike[0] - alike[1]),
+        ate_one_distribution=None
+        if one_distribution is None
+        else mean(one_distribution[0] - one_distribution[1]),
     )
 
 

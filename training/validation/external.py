@@ -126,7 +126,7 @@ def predict_cohort(
     expression = [name for name, feature in features.items() if feature.kind == "expression"]
     ranked = tuple(name for name in expression if able[name])
     unranked = tuple(name for name in expression if name in have and not able[name])
-    seen = _with_model_features(bundle.study, cohort, matching.values)
+    judged = _with_model_features(bundle.study, cohort, matching.values)
     with_treatment = _with_treatment(model, matching.values, cohort.centre)
     learners = model.ensemble.learners(blind_values, cohort.centre)
     blind = model.ensemble.stack.cumulative(learners)
@@ -137,7 +137,7 @@ def predict_cohort(
         return model.ensemble.cumulative(values, own)
 
     predicted = Predictions(
-        cohort=seen,
+        cohort=judged,
         protocol=EXTERNAL,
         group=np.zeros(len(cohort), dtype=int),
         grid=model.ensemble.grid,

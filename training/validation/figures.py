@@ -48,8 +48,8 @@ def calibration_figure(
         figure = Figure(figsize=(3.7 * len(before), 4.6))
         for k, axes in enumerate(figure.subplots(1, len(before), sharey=True)):
             axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--")
-            seen = int((event & (time <= before[k].month)).sum())
-            count = int(np.clip(seen // EVENTS_A_POINT, 3, MOST_GROUPS))
+            events = int((event & (time <= before[k].month)).sum())
+            count = int(np.clip(events // EVENTS_A_POINT, 3, MOST_GROUPS))
             for name, each, colour, aside, marker in kinds:
                 alive, month = each[k].survival, each[k].month
                 made = calibration_groups(event, time, alive, month, count, censoring=weights)
@@ -64,7 +64,7 @@ def calibration_figure(
                 label = f"{name}: slope {each[k].slope.value:.2f}"
                 axes.plot(x, made.observed, marker, color=colour, label=label, ms=4)
             axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="predicted survival")
-            axes.set_title(f"{month_text(before[k].month)} months, {seen} events", fontsize=10)
+            axes.set_title(f"{month_text(before[k].month)} months, {events} events", fontsize=10)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=8)
         figure.axes[0].set_ylabel("observed survival")
         _heading(figure, "Do predictions come true?", subtitle)

@@ -253,8 +253,8 @@ def updated(ensemble: Ensemble, update: Update) -> Ensemble:
 def _log_likelihood(update: Update, patients: _Patients) -> float:
     ends = np.exp(update._updated(patients.log_ends) + patients.shift)
     gathered = np.maximum(np.diff(np.maximum.accumulate(ends, axis=1), axis=1, prepend=0.0), 1e-10)
-    seen = (patients.happened * np.log(gathered)).sum()
-    return float(seen - (patients.at_risk * gathered).sum())
+    observed = (patients.happened * np.log(gathered)).sum()
+    return float(observed - (patients.at_risk * gathered).sum())
 
 
 def _gains(patients: _Patients, rng: np.random.Generator) -> dict[str, float]:
