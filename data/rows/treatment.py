@@ -44,8 +44,8 @@ def untreated(study: Study) -> float:
         raise ValueError("the study names no treatment")
     levels = list(study.features.values())[study.treatment_position].levels
     if levels is None:
-        spelt = (pd.to_numeric(level, errors="coerce") for level in study.treatment.untreated)
-        return float(next((number for number in spelt if not np.isnan(number)), np.nan))
+        numbers = (pd.to_numeric(level, errors="coerce") for level in study.treatment.untreated)
+        return float(next((number for number in numbers if not np.isnan(number)), np.nan))
     return float(next(i for i, v in enumerate(levels) if v in study.treatment.untreated))
 
 

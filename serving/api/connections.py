@@ -34,7 +34,7 @@ from accomplice.serving.deployment.listener import read_proxy
 
 #: Maximum size in bytes of a request's line, headers and trailers.
 LONGEST_HEADERS = 2**16
-#: Maximum of seconds to receive them, from the connection's beginning or the last answer on.
+#: Maximum time in seconds to receive them, from the connection's beginning or the last answer on.
 SLOWEST_HEADERS = 10.0
 #: Maximum time in seconds to receive a request whose answer does not wait for its body.
 SLOWEST_MESSAGE = 30.0

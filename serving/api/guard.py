@@ -47,11 +47,11 @@ from accomplice.serving.api.headers import (
 from accomplice.serving.api.refusals import CLOSE, RETRY, RefusedError
 from accomplice.serving.api.tokens import TOKENS_VARIABLE, TokenFile
 
-#: Maximum of requests under way at once: environment variable and default.
+#: Maximum number of requests under way at once: environment variable and default.
 CONCURRENCY_VARIABLE, CONCURRENCY = "ACCOMPLICE_CONCURRENCY", 128
-#: Maximum of a body's size, in MB: environment variable and default.
+#: Maximum size of a body in MB: environment variable and default.
 BODY_VARIABLE, BODY_MB = "ACCOMPLICE_MAX_BODY_MB", 16.0
-#: Maximum of bytes of large bodies and answers at once, in MB: environment variable and default.
+#: Maximum size in MB of large bodies and answers at once: environment variable and default.
 MEMORY_VARIABLE, MEMORY_MB = "ACCOMPLICE_MEMORY_MB", 512.0
 #: Upper bound (exclusive) of all these.
 BELOW = 1_000_000
