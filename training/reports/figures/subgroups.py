@@ -226,6 +226,9 @@ def _forest(
             names.text(place, y, str(count), ha="right", **style)
     for k, (axes, panel) in enumerate(zip(plotted, panels, strict=True)):
         _intervals(axes, panel, k, [(y, r, r.spans[k]) for y, r in enumerate(rows) if r.spans])
+        # The numbers below narrow panels would touch.
+        steps = 5 if len(panels) < 3 else 2
+        axes.xaxis.set_major_locator(MaxNLocator(steps, steps=[1, 2, 5, 10]))
     heading(figure, title, subtitle(review))
     return figure
 
@@ -267,7 +270,6 @@ def _intervals(
     if math.isfinite(panel.overall):
         axes.axvline(panel.overall, color=SOFT, lw=1, ls="--")
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(panel.label)
     axes.tick_params(axis="y", length=0, labelleft=False)
     axes.spines["left"].set_visible(False)
