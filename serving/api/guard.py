@@ -46,6 +46,7 @@ from accomplice.serving.api.headers import (
 )
 from accomplice.serving.api.refusals import CLOSE, RETRY, RefusedError
 from accomplice.serving.api.tokens import TOKENS_VARIABLE, TokenFile
+from accomplice.serving.requests.schemas import POST_ROUTES
 
 #: Maximum number of requests under way at once: environment variable and default.
 CONCURRENCY_VARIABLE, CONCURRENCY = "ACCOMPLICE_CONCURRENCY", 128
@@ -181,7 +182,8 @@ class Guard:
             # A newline at the end is no part of a route for Starlette.
             raise RefusedError("not_found", CLOSE)
         send.close = method != "POST" and has_body(headers)
-        if send.close and method in READ:
+        # Where another method is asked for, the service says so; the body is not read.
+        if send.close and method in READ and path not in POST_ROUTES:
             raise RefusedError("no_body", CLOSE)
         if path in OPEN:
             await self.app(scope, _nothing, send)

@@ -43,6 +43,13 @@ def test_a_request_that_only_reads_has_no_body(server: Server, line: str) -> Non
         assert found.headers["connection"] == "close"
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_another_method_s_body_is_not_waited_for(server: Server, method: str) -> None:
+    found = server.send(server.head(f"{method} /predict", Content_Length="9"))
+    assert found.status == 405
+    assert found.headers["connection"] == "close"
+
+
 def test_bodies_that_do_not_come_take_no_place(server: Server) -> None:
     heads = (
         server.head("GET /app/", Authorization=None, Content_Length="9"),

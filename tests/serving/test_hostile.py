@@ -208,7 +208,7 @@ def schemathesis(server: Server, *options: str) -> tuple[int, str]:
 
 
 def test_what_is_documented_is_so(server: Server, patient: dict[str, Any]) -> None:
-    cases, _ = schemathesis(server, "--phases", "examples,fuzzing", "--max-examples", "20")
+    cases, _ = schemathesis(server, "--phases", "examples,coverage,fuzzing", "--max-examples", "20")
     assert cases > 60
     assert server.is_well(patient)
     assert server.keeps_quiet
