@@ -88,7 +88,9 @@ class TrainingRange:
         """
         if centre is None or not self._by_key:
             return centre
-        return np.array([self._by_key.get(same_key(c), c) for c in centre.tolist()], dtype=str)
+        exact, by_key = set(self._centres.tolist()), self._by_key
+        names = (c if c in exact else by_key.get(same_key(c), c) for c in centre.tolist())
+        return np.array([*names], dtype=str)
 
     @cached_property
     def _by_key(self) -> dict[str, str]:

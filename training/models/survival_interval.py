@@ -76,7 +76,9 @@ class Terms:
         """Return the terms (n, a + k) of a design (n, p)."""
         scaled = (design - self.mean) * self.inverse
         linear = np.clip(scaled, -FARTHEST, FARTHEST, out=scaled) @ self.projection
-        curved = np.cos(linear @ self.frequencies + self.phases) @ self.axes
+        angle = linear @ self.frequencies + self.phases
+        # Cosines in single precision, 25 times as fast, are off by some 1e-7.
+        curved = np.cos(angle.astype(np.float32)).astype(np.float64) @ self.axes
         curved -= self.straight[0] + linear @ self.straight[1:]
         return np.concatenate([linear, curved], axis=1)
 
