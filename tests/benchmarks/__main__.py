@@ -12,6 +12,7 @@ from tests.benchmarks import (
     benefit,
     big_metrics,
     big_training,
+    neutral,
     response,
     serving,
     trial_speed,
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "benefit": lambda: benefit.main([]),
     "characteristics": lambda: characteristics.main([]),
     "interval": lambda: patient_interval.main([]),
+    "neutral": lambda: neutral.main([]),
     "accuracy": lambda: accuracy.main([]),
 }
 

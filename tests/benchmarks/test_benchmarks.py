@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("sksurv", reason="the benchmark scores with scikit-survival")
 
-from tests.benchmarks import accuracy, cohorts, peers, response, scoring
+from accomplice.training.estimators.kaplan_meier import KaplanMeier
+from tests.benchmarks import accuracy, cohorts, neutral, peers, response, scoring
 from tests.benchmarks.__main__ import chosen
 from tests.benchmarks.summary import ranks, summarise
 
@@ -165,3 +166,53 @@ def test_a_response_is_judged_in_expectation_over_its_labels():
     assert own.auroc == pytest.approx(np.mean(drawn), abs=0.005)
     assert response.expected(truth, -log_odds).auroc == pytest.approx(1 - own.auroc)
     assert own.brier == pytest.approx((truth * (1 - truth)).mean())
+
+
+def test_the_score_of_the_neutral_benchmark_by_hand():
+    time = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    # At month 6 five of six, more than 80 %, have left before.
+    assert neutral.isbs_times(time).tolist() == time.tolist()
+    assert neutral.isbs_times(np.append(time, [7.0, 8.0, 9.0, 10.0])).tolist() == [*range(1, 11)]
+    test = pd.DataFrame({"time": [1.0, 2.0, 3.0], "event": [1, 0, 1]})
+    known = pd.DataFrame({"time": [1.5, 4.0], "event": [0, 1]})  # half are censored at 1.5
+    survival = np.array([[0.8, 0.4, 0.2], [0.9, 0.7, 0.5], [0.9, 0.8, 0.6]])
+    at_1 = (0.8**2 + 0.1**2 + 0.1**2) / 3
+    at_2 = (0.4**2 + 0.2**2 / 0.5) / 3
+    at_3 = (0.2**2 + 0.6**2 / 0.5) / 3
+    expected = ((at_1 + at_2) / 2 + (at_2 + at_3) / 2) / 2
+    found = neutral.isbs(known, test, survival, np.array([1.0, 2.0, 3.0]))
+    assert found == pytest.approx(expected)
+
+
+def test_our_place_in_the_neutral_benchmark():
+    rows = [
+        (task, learner, 1, measure, value)
+        for task in ("a", "b", "c")
+        for learner, c, brier in (("ours", 0.7, 0.15), ("better", 0.8, 0.1), ("worse", 0.6, 0.2))
+        for measure, value in (("harrell_c", c), ("isbs", brier))
+    ]
+    names = ["task", "learner", "fold", "measure", "value"]
+    every = pd.DataFrame(rows, columns=names)
+    own, others = every[every["learner"] == "ours"], every[every["learner"] != "ours"]
+    further = others.assign(fold=2, value=0.0)  # a fold that ours was not run on
+    rank, by_task, *_ = neutral.summary(own, pd.concat([others, further]))
+    assert [row[:3] for row in rank.rows] == [
+        ("better", "1.00", "0 of 3"),
+        ("ours", "2.00", ""),
+        ("worse", "3.00", "3 of 3"),
+    ]
+    assert by_task.rows[0] == ("a", "0.7000", "2", "better", "0.8000")
+
+
+@pytest.mark.skipif(not neutral.FOLDER.is_dir(), reason="the benchmark's tasks are absent")
+@pytest.mark.parametrize("name", ["veteran", "lung", "uis"])
+def test_one_curve_for_all_has_its_published_score(name: str):
+    task, scores = neutral.read_task(neutral.FOLDER, name), neutral.published(neutral.FOLDER)
+    own = scores.query("task == @name and learner == 'KM' and measure == 'isbs'")
+    published = own.set_index("fold")["value"]
+    for fold in task.folds:
+        train, test = task.split(fold)
+        times = neutral.isbs_times(test["time"].to_numpy(dtype=float))
+        curve = KaplanMeier.fit(*neutral.outcome(train)).at(times)
+        found = neutral.isbs(train, test, np.repeat(curve[None], len(test), axis=0), times)
+        assert found == pytest.approx(published[fold], abs=2e-5)
