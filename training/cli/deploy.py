@@ -167,7 +167,6 @@ def serve(
     from accomplice.training.tracking.store import is_stored
 
     access = Access(host, tokens, concurrency, tls_cert, tls_key, memory, proxy)
-    access.environment()
     try:
         if reload_champion or is_stored(model):
             serve_stored(model, at, access, every if reload_champion else None, trust)
