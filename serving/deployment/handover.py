@@ -9,6 +9,7 @@ process waits for the other. Files are replaced whole.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import threading
@@ -149,7 +150,10 @@ class Follower:
             # After any error the old version is still served.
             self._report(version, error)
             return False
-        self._serves = self._handover.served = version
+        self._serves = version
+        # On a full disk the version before stays on record.
+        with contextlib.suppress(OSError):
+            self._handover.served = version
         return True
 
     def _run(self) -> None:

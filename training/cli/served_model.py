@@ -8,6 +8,7 @@ keeps the bundle that it has.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -156,8 +157,9 @@ class Champion:
         except Exception as error:
             ours = isinstance(error, InputError)
             why = " ".join(str(error).split()) if ours else type(error).__name__
-            # The worker counts the failure, once for each version.
-            self._want(found)
+            # The worker counts the failure, once for each version; on a full disk it is not told.
+            with contextlib.suppress(OSError):
+                self._want(found)
             self._say_once(f"version {found.version} cannot be fetched: {why}; serving goes on")
             return
         self._reported = ""

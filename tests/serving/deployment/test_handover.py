@@ -52,6 +52,15 @@ def test_a_move_is_made_once_and_put_on_record(handover: Handover) -> None:
     assert (worker.loaded, worker.told, handover.served) == ([A, B], [("b", "")], B)
 
 
+def test_a_version_is_served_also_where_that_cannot_be_written_down(handover: Handover) -> None:
+    worker = Worker(handover)
+    worker.follower.begin()
+    (handover.folder / "served.part").mkdir()
+    handover.wanted = B
+    worker.follower.refresh()
+    assert (worker.loaded, worker.told, handover.served) == ([A, B], [("b", "")], A)
+
+
 def test_a_refused_version_leaves_all_as_it_was_and_is_not_tried_again(
     handover: Handover,
 ) -> None:

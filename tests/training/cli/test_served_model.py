@@ -133,6 +133,22 @@ def test_a_version_that_is_not_whole_is_said_once_and_marked(
     assert len(followed.said) == 2
 
 
+def test_a_full_disk_changes_nothing(followed: Followed, client: mlflow.MlflowClient) -> None:
+    blocked = followed.handover.folder / "wanted.part"
+    blocked.mkdir()
+    client.set_registered_model_alias(NAME, "champion", "2")
+    for _ in range(2):
+        wanted = followed.refresh()
+        assert wanted is not None
+        assert wanted.version == "1"
+    (said,) = followed.said
+    assert "version 2 cannot be fetched" in said
+    blocked.rmdir()
+    wanted = followed.refresh()
+    assert wanted is not None
+    assert wanted.version == "2"
+
+
 def test_another_bundle_than_was_registered_is_refused(
     followed: Followed, client: mlflow.MlflowClient, damaged: Path, stored: Path
 ) -> None:
