@@ -307,7 +307,7 @@ class Client:
 def _pause(answer: httpx.Response) -> float:
     """Return the seconds to wait before the request is repeated."""
     stated = answer.headers.get("retry-after", "")
-    return float(stated) if stated.isdigit() else PAUSE
+    return float(stated) if stated.isdecimal() else PAUSE
 
 
 def _content(answer: httpx.Response) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def has_ended(process: str) -> bool:
     """
     machine, _, rest = process.partition(".")
     pid, _, start = rest.partition(".")
-    return machine == _machine() and pid.isdigit() and _start_of(int(pid)) != start
+    return machine == _machine() and pid.isdecimal() and _start_of(int(pid)) != start
 
 
 @cache

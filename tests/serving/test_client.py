@@ -243,10 +243,11 @@ def test_a_busy_server_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [
         httpx.Response(429, headers={"Retry-After": "2"}),
         httpx.Response(503),
+        httpx.Response(429, headers={b"Retry-After": "²".encode()}),
         httpx.Response(200, json={"name": "m"}),
     ]
     assert scripted(lambda _: answers.pop(0)).model() == {"name": "m"}
-    assert waited == [2.0, 1.0]
+    assert waited == [2.0, 1.0, 1.0]
 
 
 def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:

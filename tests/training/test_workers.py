@@ -212,6 +212,7 @@ class TestProcess:
     @pytest.mark.parametrize("text", ["", "x", "a.b", "a.b.c"])
     def test_what_names_no_process(self, text: str):
         assert not has_ended(text)
+        assert not has_ended(f"{this_process().split('.')[0]}.².1")
 
     def test_one_that_has_ended(self):
         code = "from accomplice.training.processes import this_process; print(this_process())"
