@@ -92,7 +92,13 @@ class Supervisor:
         pause, due = PAUSES[0], time.monotonic()
         while True:
             if self._worker is None and time.monotonic() >= due:
-                self._start()
+                try:
+                    self._start()
+                except OSError as error:
+                    log_error(error)
+                    if not self._proven:
+                        return self._end(0.0, 1)
+                    due = time.monotonic() + PAUSES[1]
             if self._asked_to_end(None if self._worker else max(0.0, due - time.monotonic())):
                 return self._end(GRACE)
             if self._left():
@@ -145,7 +151,11 @@ class Supervisor:
         return True
 
     def _start(self) -> None:
-        """Fork a worker."""
+        """Fork a worker.
+
+        Raises:
+            OSError: there is no memory, process id or file descriptor left for it.
+        """
         channel, report = os.pipe()
         # A signal to the fork must not be taken for one to this process.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDING, signal.SIGCHLD))
@@ -153,9 +163,12 @@ class Supervisor:
             pid = os.fork()
             if pid == 0:
                 self._become_worker(report, channel)
+        except OSError:
+            os.close(channel)
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        os.close(report)
+            os.close(report)
         self._pids.add(pid)
         self._worker = _Worker(pid, channel)
 

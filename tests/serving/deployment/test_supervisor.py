@@ -40,6 +40,13 @@ def work(listener, channel, alive):
         (folder / "orphaned").touch()
         return 0
     time.sleep(60)
+fork = os.fork
+def short_of_memory():
+    if "starved" in words and len([*folder.iterdir()]) == 1:
+        words.remove("starved")
+        raise OSError(12, "no memory")
+    return fork()
+os.fork = short_of_memory
 sys.exit(Supervisor(socket.socket(), work, 0).run())
 """
 
@@ -92,6 +99,15 @@ def test_a_worker_is_replaced_when_it_ends_or_takes_no_more(tmp_path: Path) -> N
         process.terminate()
         assert process.wait(30) == 0
         assert not any(map(alive, pids))
+
+
+def test_a_worker_that_cannot_be_started_now_is_started_later(tmp_path: Path) -> None:
+    folder = tmp_path / "w"
+    with supervised(folder, "well", "starved") as process:
+        os.kill(started(folder, 1)[-1], signal.SIGKILL)
+        assert alive(started(folder, 2)[-1])
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
