@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from accomplice.serving.api.errors import Receive
 from accomplice.serving.api.refusals import CLOSE, RETRY, RefusedError
@@ -19,37 +20,30 @@ TURNS = 2
 DRAINED = 16
 
 
+@dataclass
 class Memory:
-    """Memory for large bodies and answers.
+    """Memory for large bodies and answers."""
 
-    Args:
-        most: maximum size in bytes.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        """Maximum size in bytes."""
-        self.held = 0
-        """Number of bytes in use."""
+    most: int
+    """Maximum size in bytes."""
+    held: int = 0
+    """Number of bytes in use."""
 
 
+@dataclass
 class Share:
-    """Share of the memory that one request uses until the end of a ``with`` block.
+    """Share of the memory that one request uses until the end of a ``with`` block."""
 
-    Args:
-        memory: memory of all requests.
-    """
-
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
-        self.size = 0
-        """Number of bytes in use."""
+    memory: Memory
+    """Memory of all requests."""
+    size: int = 0
+    """Number of bytes in use."""
 
     def __enter__(self) -> Share:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._memory.held -= self.size
+        self.memory.held -= self.size
 
     def grow(self, size: int) -> None:
         """Enlarge the share to a size, unless that is small.
@@ -64,9 +58,9 @@ class Share:
         """
         if size <= max(SMALL, self.size):
             return
-        if self._memory.held + size - self.size > self._memory.most:
+        if self.memory.held + size - self.size > self.memory.most:
             raise RefusedError("too_many_requests", (*RETRY, *CLOSE))
-        self._memory.held += size - self.size
+        self.memory.held += size - self.size
         self.size = size
 
 
