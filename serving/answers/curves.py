@@ -32,16 +32,6 @@ def grid(horizon: float) -> tuple[float, ...]:
     return (*np.arange(0.0, horizon, step).tolist(), horizon)
 
 
-def merge_times(grid: Sequence[float], asked: Sequence[float]) -> list[float]:
-    """Return the months of the grid and of a request together, rising and without repeats.
-
-    Args:
-        grid: months of a curve.
-        asked: months of the request.
-    """
-    return sorted({*grid, *asked})
-
-
 def curves_json(times: Sequence[float], curves: Array) -> list[orjson.Fragment]:
     """Return the survival curve of each of n patients as JSON.
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import orjson
 
 from accomplice.data.example_patient import example_patient
-from accomplice.serving.answers.curves import curves_json, grid, merge_times
+from accomplice.serving.answers.curves import curves_json, grid
 from accomplice.serving.requests.patient_reader import CodedPatients, PatientReader
 from accomplice.serving.requests.schemas import RESEARCH, SYNTHETIC
 from accomplice.serving.requests.validation import CheckedRequest
@@ -161,5 +161,5 @@ class Predictor:
         model = self.bundle.primary
         if model is None:
             return None
-        months = merge_times(self.grid, times)
+        months = sorted({*self.grid, *times})
         return curves_json(months, answered.survival[model.endpoint].curve(months))

@@ -25,12 +25,12 @@ class RequestError(Exception):
     """HTTP status."""
 
 
+@dataclass
 class Problems:
     """Collection of a request's problems, so that one answer names them all."""
 
-    def __init__(self) -> None:
-        self.listed: list[dict[str, Any]] = []
-        """Place (``where``) and text (``problem``) of each problem."""
+    listed: list[dict[str, Any]] = field(default_factory=list)
+    """Place (``where``) and text (``problem``) of each problem."""
 
     @property
     def full(self) -> bool:

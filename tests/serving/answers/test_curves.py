@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accomplice.serving.answers.curves import DECIMALS, POINTS, curves_json, grid, merge_times
+from accomplice.serving.answers.curves import DECIMALS, POINTS, curves_json, grid
 
 parts = st.floats(0, 1) | st.sampled_from([0.0, 1.0, 5e-9, 1.5e-8, 1 - 5e-9, 0.1, 1e-300])
 months = st.floats(0, 1e6) | st.sampled_from([0.0, 12.0, 0.1 + 0.2, 1e-7, 1e16])
@@ -50,7 +50,3 @@ def test_the_grid_goes_from_zero_to_the_horizon(horizon: float) -> None:
     assert times[-1] == horizon
     assert all(a < b for a, b in pairwise(times))
     assert len(times) <= POINTS + 1
-
-
-def test_times_asked_for_are_among_the_grid_s_once() -> None:
-    assert merge_times((0.0, 6.0, 12.0), (6.0, 3.5)) == [0.0, 3.5, 6.0, 12.0]
