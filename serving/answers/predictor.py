@@ -25,6 +25,8 @@ from accomplice.training.models.survival_interval import LEVEL
 
 #: Default of ``made_by``: neither run nor version is known.
 UNKNOWN: Mapping[str, str | None] = MappingProxyType({})
+#: Number of predictions after which later ones are no faster.
+WARM_UP = 3
 
 
 class Watch(Protocol):
@@ -102,13 +104,9 @@ class Predictor:
         """
         return () if self.bundle.horizon is None else grid(self.bundle.horizon)
 
-    def warm_up(self, calls: int = 3) -> None:
-        """Predict synthetic patients, so that the first request is as fast as later ones.
-
-        Args:
-            calls: number of predictions.
-        """
-        for _ in range(calls):
+    def warm_up(self) -> None:
+        """Predict synthetic patients, so that the first request is as fast as later ones."""
+        for _ in range(WARM_UP):
             self.answers(CheckedRequest([example_patient(self.bundle.study)] * 2, None))
 
     def answers(self, request: CheckedRequest) -> list[dict[str, Any]]:

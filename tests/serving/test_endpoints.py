@@ -73,7 +73,7 @@ class TestLabelsAlone:
     def test_answers_have_neither_risk_nor_curve(
         self, predictor: Predictor, labels_trained: Any, several_frame: pd.DataFrame
     ) -> None:
-        predictor.warm_up(1)
+        predictor.warm_up()
         patients = several_frame.head(12)
         answers = predictor.answers(CheckedRequest(records(patients), None))
         answered = {"patients": answers, **predictor.model_and_note}
