@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from accomplice.data.errors import InputError
+from accomplice.data.escaping import say
 from accomplice.training.evaluation.comparison import Comparison, compare
 from accomplice.training.tracking.contenders import (
     Contender,
@@ -29,9 +29,10 @@ def judge(
     study: Path | None = None,
     *,
     forced: bool = False,
-    say: Callable[[str], None] = print,
 ) -> Decision:
     """Return the gate's decision on a model, compared with the champion if there is one.
+
+    A line on how each of the models is judged is printed.
 
     Args:
         challenger: the model.
@@ -40,7 +41,6 @@ def judge(
             champion's if the model's is not known.
         forced: whether the promotion is forced; then it is no error that no such patients are
             known.
-        say: callback for a line on how each of the two models is judged.
 
     Raises:
         InputError: no cohort to compare the models on is known or can be read, and the promotion is
@@ -61,7 +61,7 @@ def judge(
         return decide(candidate, task, None, f"the champion cannot be loaded ({error})")
     bundle = opponent.bundle
     task = Task(bundle.study.name, bundle.target, bundle.study.synthetic)
-    found = _compare(challenger, opponent, _best(champion), study, forced, say)
+    found = _compare(challenger, opponent, _best(champion), study, forced)
     if isinstance(found, str):
         return decide(candidate, task, None, found)
     client = MlflowClient()
@@ -99,7 +99,6 @@ def _compare(
     best: str | None,
     study: Path | None,
     forced: bool,
-    say: Callable[[str], None],
 ) -> _Compared | str:
     """Return the comparison with the champion and the best so far, or why there is none."""
     try:

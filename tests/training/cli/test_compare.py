@@ -263,6 +263,14 @@ class TestPromote:
         assert main(["promote", "first"]) == 0
         assert "is champion already" in capsys.readouterr().out
 
+    def test_a_cohorts_name_that_acts_is_printed_in_escapes(self, store, capsys, monkeypatch):
+        monkeypatch.setattr(contest, "_suspicion", lambda *_: "; \x1b[2J")
+        assert main(["promote", "foreign", "--name", NAME]) == 3
+        said = capsys.readouterr().out
+        assert "the champion is judged" in said
+        assert "\x1b" not in said
+        assert "\\u001b[2J" in said
+
     def test_each_model_compared_on_the_patients_counts_once(self, store, capsys):
         on_own = ["--name", NAME, "--study", "own/study.yaml"]
         tried = {key for key in tags() if key.startswith("compared.")}
