@@ -1,4 +1,4 @@
-"""Cox's model: the partial likelihood, fits under a ridge, and the baseline hazard.
+"""Cox's model: the partial likelihood, ridge-penalised fits, and the baseline hazard.
 
 Cox, "Regression models and life-tables", J R Stat Soc B 1972. :class:`RiskSets` computes one linear
 model's likelihood with two derivatives for Newton's method, ties by Efron ("The efficiency of Cox's

@@ -3,10 +3,10 @@
 A bootstrap of out-of-fold predictions takes the models as given. But a patient who is judged in one
 fold also trained the models of the others. To first order, a figure of the model fitted to some
 patients j, judged in patients i, is that of the best such model plus the mean over pairs of
-h(j, i), the change that j makes in the contribution of i. In cross-validation each pair is there
-twice, as h(j, i) and h(i, j). Where training and judging agree, both are the same number, so that
-their sum has twice the variance of independent terms; it never has more (Cauchy–Schwarz). The
-bootstrap sees one half, since it draws i alone:
+h(j, i), the change that j makes in the contribution of i. In cross-validation each pair occurs
+twice, as h(j, i) and h(i, j). Where training and evaluation use the same criterion, both are the
+same number, so that their sum has twice the variance of independent terms; it never has more
+(Cauchy–Schwarz). The bootstrap's variance has one half of it, since it draws i alone:
 
     variance = variance of the bootstrap + τ² / n,    τ² = Σ_k Var_i(ψ_ki − ψ_i),
 
@@ -44,7 +44,7 @@ from accomplice.training.metrics.table import METRICS, Metric
 from accomplice.training.models.ensemble import mean_curve
 from accomplice.training.models.predictions import FoldCurves
 
-#: Largest factor of an interval: all that the bootstrap sees comes from the training patients.
+#: Largest factor of an interval, where τ² is as large as the variance of the contributions.
 WIDEST = math.sqrt(2)
 #: Distance from a metric's limits within which its logit is that of this distance.
 EDGE = 1e-9

@@ -221,7 +221,7 @@ def single_feature(cohort: Cohort, seed: int) -> Answer:
     blind, most = cohort.prognostic(), cohort.study.ceiling
     found = single_features(blind, seed)
     too_good = min(TOO_GOOD, most or TOO_GOOD)
-    leaks = [(one, why) for one in found if (why := one.gives_away(too_good))]
+    leaks = [(one, why) for one in found if (why := one.leak_by(too_good))]
     trusted = set(cohort.study.trusted)
     certain = [(one, why) for one, why in leaks if one.feature not in trusted]
     if certain:
@@ -230,7 +230,7 @@ def single_feature(cohort: Cohort, seed: int) -> Answer:
     strong = [
         (one, why)
         for one in found
-        if (why := one.stands_out) and one.feature not in trusted and not one.gives_away(too_good)
+        if (why := one.stands_out) and one.feature not in trusted and not one.leak_by(too_good)
     ]
     if vouched or strong:
         return _named("caution", [*vouched, *strong])

@@ -60,7 +60,7 @@ GAIN_PER_EVENT_MIN = 0.1
 CENSORING_SLOPE_MAX = -0.25
 #: Largest z of this slope for a leak.
 CENSORING_Z_MAX = -3.5
-#: Gain per event from which ``CENSORING_Z_MAX_LARGE_GAIN`` applies instead.
+#: Minimum gain per event for which ``CENSORING_Z_MAX_LARGE_GAIN`` applies instead.
 LARGE_GAIN_PER_EVENT = 0.25
 #: Largest z of this slope for a leak by a feature of such a gain.
 CENSORING_Z_MAX_LARGE_GAIN = -2.8
@@ -108,11 +108,11 @@ class SingleFeature:
     others: float = math.nan
     """Gain of log partial likelihood by all other features together; NaN if not compared."""
 
-    def gives_away(self, too_good: float = TOO_GOOD) -> str:
+    def leak_by(self, too_good: float = TOO_GOOD) -> str:
         """Return how the feature leaks the outcome, as a clause; empty if it does not.
 
         Args:
-            too_good: C from which a feature is taken for a leak, if ``c_low`` is at least
+            too_good: minimum C of a feature whose C alone is a leak, if ``c_low`` is at least
                 ``FOLLOW_UP_C_MIN``.
         """
         if self.c >= too_good and self.c_low >= FOLLOW_UP_C_MIN:
@@ -302,10 +302,11 @@ class _Outcome:
     def log10_p(self, groups: Ints) -> float:
         """Return log10 of the minimum, over groups (n,), of the p value of a range of follow-up.
 
-        The probability that all m patients of a group are followed past a month by which a fraction
-        q of the others has left is (1 − q / 2)ᵐ, at about half the others' rate of leaving. The
-        probability that all have left by a month past which a fraction s of the others is followed
-        is (1 − s⁵)ᵐ, at five times that rate.
+        The probability that all m patients of a group are followed past a month by which the
+        follow-up of a fraction q of the others has ended is (1 − q / 2)ᵐ, if the group's follow-up
+        ends at about half the others' rate. The probability that the follow-up of all has ended by
+        a month past which a fraction s of the others is followed is (1 − s⁵)ᵐ, at five times their
+        rate.
         """
         least = 0.0
         for g in np.unique(groups):

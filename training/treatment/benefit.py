@@ -4,8 +4,8 @@ Both curves come from the learners' curve, which is blind to the treatment, and 
 log-hazard ratio. The blind hazard h is that of similar patients, of whom a share e (the propensity)
 is treated. The hazards with and without treatment are those whose mean, weighted by e and 1 − e, is
 h: HR · h / (1 − e + e · HR) and h / (1 − e + e · HR). All results are means or quantiles over the
-posterior. That of a gain allows for the prognosis as well: the log cumulative hazard and the
-log-hazard ratio are independent normal variables, evaluated at the points of a lattice
+posterior. That of a gain includes the prognosis's uncertainty too: the log cumulative hazard and
+the log-hazard ratio are independent normal variables, evaluated at the points of a lattice
 (Niederreiter, "Random number generation and quasi-Monte Carlo methods", SIAM 1992).
 """
 
@@ -251,7 +251,7 @@ def abstain(n: int, reason: str) -> tuple[Benefit, NDArray[np.str_]]:
 def _factors(effect: PatientEffect, nodes: Array) -> tuple[Array, Array]:
     """Return the ratios (n, k) of the hazards with and without treatment to the blind hazard.
 
-    The nodes, values of a standard normal variable, are (k,), or (n, k) for own ones of a patient.
+    The nodes, values of a standard normal variable, are (k,), or (n, k) where patients differ.
     """
     log_hr = effect.log_hr[:, None] + effect.sd[:, None] * nodes
     ratio = hazard_ratio(log_hr)

@@ -33,7 +33,7 @@ def with_feature(cohort, values, levels=None):
 
 
 def suspected(cohort, too_good=0.85):
-    return {one.feature for one in single_features(cohort, 0) if one.gives_away(too_good)}
+    return {one.feature for one in single_features(cohort, 0) if one.leak_by(too_good)}
 
 
 class TestLeaks:
@@ -82,7 +82,7 @@ class TestHonest:
         other = replace(cohort, time=np.minimum(death, end), event=death <= end)
         (one,) = (s for s in single_features(with_feature(other, marker), 0) if s.feature == "x17")
         assert one.c > 0.7
-        assert one.gives_away() == ""
+        assert one.leak_by() == ""
         assert "all other features together" in one.stands_out
 
     def test_levels_by_chance_predict_nothing_out_of_fold(self, cohort):
