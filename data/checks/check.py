@@ -34,7 +34,7 @@ from accomplice.data.study_parts import Feature
 #: level or a centre with 1 to 4 patients and an endpoint with 0 to 4 positive or negative labels
 #: give a warning.
 FEW = LEAST
-#: Absolute rank correlation from which two features are nearly the same.
+#: Minimum absolute rank correlation of two features that are nearly the same.
 NEAR_COPY = 0.98
 #: Maximum number of features, without categories, whose pairs are compared; of more features no
 #: pair is.

@@ -122,7 +122,7 @@ class Connections:
 
     def _close_one(self, owner: str) -> None:
         """Close an address's oldest idle connection, preferably one without any request yet."""
-        waiting = [each for each in self._open[owner] if not each.has_place]
+        waiting = [each for each in self._open[owner] if not each.under_way]
         silent = (each for each in waiting if each.cycle is None)
         chosen = next(silent, waiting[0]) if waiting else next(reversed(self._open[owner]))
         self.remove(chosen)
@@ -161,7 +161,7 @@ class Connection(HttpToolsProtocol):
         self._has_headers = False
 
     @property
-    def has_place(self) -> bool:
+    def under_way(self) -> bool:
         """Whether a request of the connection has passed the guard and is not answered yet."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
@@ -280,7 +280,7 @@ class Connection(HttpToolsProtocol):
         """Return the bytes of answers that the client has not received, as far as is known."""
         unsent = self.transport.get_write_buffer_size()
         found = self.transport.get_extra_info("socket")
-        # asyncio learns only of large steps; the rest of the unread bytes is in the system's
+        # asyncio is notified of large steps only; the rest of the unread bytes is in the system's
         # buffer.
         with contextlib.suppress(OSError):
             kept = fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, bytes(4))

@@ -14,8 +14,8 @@ from accomplice.training.estimators.newton import Newton, maximise
 
 #: Decrease of a log-likelihood ℓ that counts as rounding, as a fraction of 1 + |ℓ|.
 ROUNDING = 1e-12
-#: Change of a linear predictor by the last step from which the likelihood is taken to have no
-#: maximum.
+#: Minimum change of a linear predictor by the last step for which the likelihood is taken to have
+#: no maximum.
 LONG = 1e-3
 
 

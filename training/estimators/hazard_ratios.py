@@ -23,7 +23,7 @@ from accomplice.training.estimators.intervals import Z95, Estimate, finite_or_no
 
 #: Ridge on a standardised column that is only adjusted for: a normal prior of SD 1.
 WEAK = 1.0
-#: Standard error from which a log hazard ratio counts as undetermined; see :meth:`CoxFit.ratio`.
+#: Minimum standard error of an undetermined log hazard ratio; see :meth:`CoxFit.ratio`.
 UNDETERMINED = 5.0
 #: Standard normal quantile of a power of 80 %.
 Z80 = NormalDist().inv_cdf(0.8)

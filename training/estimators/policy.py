@@ -79,12 +79,13 @@ COMMON = 0.9
 
 #: C above which any model is suspected of a leak, where the study file gives no ceiling.
 CEILING = 0.95
-#: Distance below the ceiling down to which the lower end of C's interval may lie for a C above the
-#: ceiling to fire the sentinel.
+#: Maximum distance of the lower end of C's interval below the ceiling at which a C above the
+#: ceiling fires the sentinel.
 CEILING_SLACK = 0.05
-#: C of a single feature from which it is taken for a leak; a lower ceiling in the study file takes
-#: its place. The highest C seen of a sound feature was 0.78, that of age in a general population.
+#: Minimum C of a single feature that is taken for a leak; a lower ceiling in the study file takes
+#: its place. The highest C observed of a sound feature was 0.78, that of age in a general
+#: population.
 TOO_GOOD = 0.85
-#: Fraction of the patients in duplicate pairs across folds up to which the bias of a run is
+#: Maximum fraction of the patients in duplicate pairs across folds at which the bias of a run is
 #: negligible.
 FEW_DUPLICATES = 0.01

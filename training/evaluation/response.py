@@ -46,7 +46,7 @@ class ResponseEvaluation:
     positive: int
     """Number of patients with a positive label."""
     threshold: float
-    """Probability from which a patient is called positive; also the rate of PPV and NPV."""
+    """Minimum probability of a patient who is called positive; also the rate of PPV and NPV."""
     threshold_is: Literal["local rate", "observed rate"]
     estimates: dict[str, Estimate]
     """Metric -> estimate with its interval; the keys are those of ``METRICS``."""
@@ -229,7 +229,7 @@ def calls_at(
     Args:
         positive: (n,) whether the label is positive.
         probability: (n,) predicted probability.
-        threshold: probability from which, itself included, patients are called.
+        threshold: minimum probability of patients who are called positive.
         rate: rate r of positives at which PPV and NPV are stated, by Bayes' rule from sensitivity
             and specificity, PPV = r sens / (r sens + (1 − r) (1 − spec)); the observed rate if
             absent.

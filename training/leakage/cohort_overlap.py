@@ -135,7 +135,7 @@ def _finding(status: Literal["clear", "fired", "not run"], text: str) -> Finding
 
 
 def _matches(way: Mapping[str, Any], cohort: Cohort) -> tuple[Bools, Bools, float]:
-    """Return who matches (n,), who has all values (n,), and the rate among strangers."""
+    """Return whether each patient (n,) matches and has all values, and the rate among strangers."""
     found, known = _hashes(cohort, way["features"])
     packed = np.frombuffer(bytes.fromhex(way["marks"]), dtype=np.uint8)
     marks: Bools = np.unpackbits(packed)[: way["places"]].astype(bool)

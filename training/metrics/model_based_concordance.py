@@ -74,7 +74,7 @@ def model_based_contributions(risk: Reals, grid: TimeGrid, cumulative: Array, ta
     concordant, comparable = np.zeros(n), np.zeros(n)
     for alive, dies in _nodes(grid, cumulative[order], tau):
         below, above = _sums(alive), _sums(dies)
-        # As the earlier of a pair, then as the later; the patient's pair with himself is left out.
+        # As the earlier of a pair, then as the later; pairs of a patient with itself are left out.
         lower = (below[first] + below[last] - alive) / 2
         higher = above[-1] - (above[first] + above[last] + dies) / 2
         concordant += (dies * lower + alive * higher).sum(axis=1)

@@ -16,7 +16,7 @@ from accomplice.data.cohort import Cohort
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.estimators.newton import climb
 from accomplice.training.treatment.compared import compared, treatment_and_status
-from accomplice.training.treatment.propensity.terms import Terms, candidates, chosen, judged
+from accomplice.training.treatment.propensity.terms import Terms, candidates, chosen, sampled_rows
 
 #: Prior standard deviation of the intercept, of the slope of the prognosis and of a term.
 NUISANCE_SD = 0.3
@@ -88,7 +88,7 @@ def missed_terms(
     _, treated = treatment_and_status(cohort)
     rows = compared(cohort)
     fitted = fitted_rates(cohort, cumulative, grid, propensity, rows, of_treatment.with_parts(X))
-    some = judged(int(rows.sum()))
+    some = sampled_rows(int(rows.sum()))
     used = X[rows][some]
     others = np.column_stack([(treated - propensity)[rows][some], of_treatment.of(used)])
     residual, rate = (fitted.event - fitted.rate)[some], fitted.rate[some]

@@ -231,7 +231,7 @@ class Opened:
     """A connection that is counted and closed, and no more."""
 
     def __init__(self, owner: str, place: bool = False) -> None:
-        self.owner, self.has_place, self.cycle = owner, place, None
+        self.owner, self.under_way, self.cycle = owner, place, None
         self.loop = self.transport = self
         self.aborted = False
 

@@ -24,7 +24,7 @@ LEAST = 0.05
 TINY = 1e-12
 #: Maximum number of patterns of missing values that are computed at once.
 AT_ONCE = 1024
-#: Numbers in a distribution's cache of regressions above which it is emptied before it grows.
+#: Maximum size, in numbers, of a distribution's cache of regressions; beyond it, it is emptied.
 REMEMBERED = 2**20
 
 

@@ -165,7 +165,7 @@ def _log_likelihood(label: Bools, chance: Array) -> float:
 
 def _terms(X: Array, label: Bools, linear: Logistic) -> Terms:
     """Return the terms that explain the residuals of a linear regression on X (n, c)."""
-    rows = judged(len(X))
+    rows = sampled_rows(len(X))
     X, label = X[rows], label[rows]
     chance = linear.probability(X)
     strength = np.abs(linear.beta) * X.std(axis=0)

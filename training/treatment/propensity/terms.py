@@ -29,7 +29,7 @@ STEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 #: Values in place of a second column that mark a hinge and a step.
 HINGE, STEP = -1, -2
 #: Maximum number of patients on whom terms are chosen.
-MOST_JUDGED = 4000
+MOST_SAMPLED = 4000
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class Terms:
         return cls(*places, *(np.array(raw[name], dtype=float) for name in ("knot", "mean", "sd")))
 
 
-def judged(n: int) -> slice:
-    """Return the evenly spaced rows, at most ``MOST_JUDGED`` of n, on which terms are chosen."""
-    return slice(None, None, max(1, -(-n // MOST_JUDGED)))
+def sampled_rows(n: int) -> slice:
+    """Return the evenly spaced rows, at most ``MOST_SAMPLED`` of n, on which terms are chosen."""
+    return slice(None, None, max(1, -(-n // MOST_SAMPLED)))
 
 
 def candidates(X: Array, strength: Array | None = None) -> Terms:
