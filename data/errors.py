@@ -61,7 +61,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def counted(n: int, one: str, many: str = "") -> str:
-    """Write a number with its noun.
+    """Return a number with its noun as text.
 
     Args:
         n: number of things.

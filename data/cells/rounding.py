@@ -31,7 +31,7 @@ def round_off(value: float, *, up: bool) -> float:
 
 
 def month_text(month: float) -> str:
-    """Write a month: whole from 10 on, in two digits below, so that early ones stay apart.
+    """Return a month as text: whole from 10 on, in two digits below, so that early ones differ.
 
     Example:
         >>> [month_text(month) for month in (59.98, 12.0, 2.31, 0.5)]

@@ -138,7 +138,7 @@ def identify(
     if rows != ALL and key is not None:
         _check_spelling(found, key)
     if rows is None and made is None:
-        found.asked += _alike(frame, key, outcome)
+        found.asked += _ask_equal_rows(frame, key, outcome)
         found.asked += _normal_tissue(frame, key)
         if key is None:
             found.asked += _incomplete_id(frame, panel)
@@ -269,7 +269,7 @@ def _ask(frame: pd.DataFrame, name: str) -> str:
     )
 
 
-def _alike(frame: pd.DataFrame, id: str | None, outcome: Sequence[str]) -> list[str]:
+def _ask_equal_rows(frame: pd.DataFrame, id: str | None, outcome: Sequence[str]) -> list[str]:
     """Return a question if at least a fifth of the rows share outcome and all clinical values.
 
     It is asked only if there are 10 such rows or more, and if equal rows come in groups of one size

@@ -44,8 +44,7 @@ from accomplice.data.study import Study
 #: Minimum number of known values of a feature; with fewer, the fit takes all its values for
 #: missing.
 FEWEST_KNOWN = 5
-#: Minimum number of patients with 0, and with 1, in an indicator of
-#: missingness that is an input.
+#: Minimum number of patients with 0, and with 1, in an indicator of missingness that is an input.
 MISSING_COUNT = 10
 #: Maximum number of columns of the embedding, unless there are more features; each has at least one
 #: bin.
@@ -88,7 +87,7 @@ class Preprocessor(PreprocessorState):
                 none of them has gets no column, nor does a feature that repeats another in all of
                 them. By default ``values``.
         """
-        seen = values if everyone is None else everyone
+        cohort_values = values if everyone is None else everyone
         kinds = np.array([f.kind for f in study.features.values()])
         category, expression = kinds == "category", kinds == "expression"
         # The quantiles of a few known values would be these patients' own values.
@@ -113,7 +112,7 @@ class Preprocessor(PreprocessorState):
             scaled -= mean
             scaled /= sd
             scaled[:, category] = np.nan
-        repeats = repeated_features(seen, kinds.tolist())
+        repeats = repeated_features(cohort_values, kinds.tolist())
         read = np.ones(len(kinds), dtype=bool)
         read[[j for j, _ in repeats]] = False
         numeric = int((read & ~category).sum())
@@ -123,7 +122,7 @@ class Preprocessor(PreprocessorState):
         begins, width = edges[:-1].T, np.diff(edges, axis=0).T
         embedded = total(len(z), lambda rows: zeroed(piecewise(z[rows][:, :, None], begins, width)))
         indicated = np.flatnonzero(read & category).tolist()
-        levels = [(j, k) for j in indicated for k in _indicated(seen[:, j])]
+        levels = [(j, k) for j in indicated for k in _indicated(cohort_values[:, j])]
         owner, level = np.array(levels, dtype=int).reshape(-1, 2).T
         shown = total(len(z), lambda rows: (values[rows][:, owner] == level).astype(float))
         indicators = MissingIndicators.of(read_blocks(study.blocks, repeats), len(kinds))
@@ -299,6 +298,6 @@ class Preprocessor(PreprocessorState):
 
 
 def _indicated(values: Array) -> list[int]:
-    """Return the levels of a category (n,) with an indicator: all seen, or the second of two."""
-    seen = [int(k) for k in np.unique(values[~np.isnan(values)])]
-    return seen[1:] if len(seen) == 2 else seen
+    """Return the levels of a category (n,) with an indicator: all that occur, of two the second."""
+    levels = [int(k) for k in np.unique(values[~np.isnan(values)])]
+    return levels[1:] if len(levels) == 2 else levels

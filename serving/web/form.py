@@ -13,8 +13,8 @@ from accomplice.data.study_parts import Feature, Treatment
 from accomplice.serving.answers.training_values import TrainingValues, training_values
 from accomplice.training.bundle import Bundle
 
-#: Maximum number of features of a modality that is shown unfolded; without such, the first modality
-#: is.
+#: Maximum number of features of a modality that is shown unfolded; if all have more, the first
+#: modality is.
 FOLDED = 8
 #: Maximum number of features of a modality that all have fields.
 WIDE = 24
@@ -299,7 +299,7 @@ def _config(bundle: Bundle) -> dict[str, Any]:
 
 
 def _chance_of_more(bundle: Bundle, modifier: str) -> float | None:
-    """Return the posterior probability that the treatment does more where a modifier is higher.
+    """Return the posterior probability that the benefit increases with a modifier.
 
     With θ the modifier's slope in the log-hazard ratio and s its posterior standard deviation, it
     is Φ(−θ / s); None without an effect that the modifier changes.

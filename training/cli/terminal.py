@@ -85,14 +85,14 @@ def say_result(trained: Trained, path: Path, logged: Logged) -> None:
     say(f"bundle   {relative(path)}")
     champion = ", champion" if logged.champion else ""
     say(f"model    models:/{logged.model_name}/{logged.version}{champion}")
-    say_standing(logged)
+    say_promotion(logged)
     times = "" if primary is None else " --times 12,36"
     say(f"next     accomplice predict {quoted(path)} TABLE{times} --out predictions.csv")
     say("         accomplice ui")
     say(f"see      {address(run_page(logged.experiment_id, logged.run_id))}")
 
 
-def say_standing(logged: Logged) -> None:
+def say_promotion(logged: Logged) -> None:
     """Print, for a model that is not champion, the command that promotes it.
 
     If there is no champion, the rules that the model fails are printed too.
@@ -226,7 +226,7 @@ def shown(title: str) -> Iterator[Tick]:
 def shown_search() -> Iterator[dict[str, Any]]:
     """Yield callbacks of ``tracking.experiment.search`` that show its progress.
 
-    At Ctrl-C a line says that the same command resumes the search.
+    At Ctrl-C a line is printed that the same command resumes the search.
     """
 
     def resumed(study: optuna.Study) -> None:

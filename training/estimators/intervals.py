@@ -136,7 +136,7 @@ class Estimate:
         return format(self)
 
     def __format__(self, spec: str) -> str:
-        """Write value and interval in one format, in words where they are undefined."""
+        """Return value and interval as text in one format, in words where they are undefined."""
         if not self.known:
             return "not determined"
         value, low, high = (format(v, spec or self.form) for v in (self.value, self.low, self.high))

@@ -139,7 +139,7 @@ def _matches(way: Mapping[str, Any], cohort: Cohort) -> tuple[Bools, Bools, floa
     found, known = _hashes(cohort, way["features"])
     packed = np.frombuffer(bytes.fromhex(way["marks"]), dtype=np.uint8)
     marks: Bools = np.unpackbits(packed)[: way["places"]].astype(bool)
-    alike = max(float(way["alike"]), _alike(found[known]))
+    alike = max(float(way["alike"]), _shared_fraction(found[known]))
     return marks[found % len(marks)], known, alike + (1 - alike) * float(marks.mean())
 
 
@@ -165,7 +165,7 @@ def _texts(cohort: Cohort, name: str) -> list[str]:
     return ["" if np.isnan(v) else f"{v:.4g}" for v in values]
 
 
-def _alike(found: Ints) -> float:
+def _shared_fraction(found: Ints) -> float:
     """Return the fraction of hashes (n,) that occur more than once; 1 if there are none."""
     _, counts = np.unique(found, return_counts=True)
     return 1 - float((counts == 1).sum()) / len(found) if len(found) else 1.0
@@ -190,5 +190,5 @@ def _distinctive(cohort: Cohort, candidates: Iterable[str]) -> tuple[list[str], 
         if alike > DISTINCT:
             names.append(name)
             found, known = _hashes(cohort, names)
-            alike = _alike(found[known])
+            alike = _shared_fraction(found[known])
     return names, round(alike, 4)

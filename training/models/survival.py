@@ -385,7 +385,7 @@ class SurvivalModel:
 
 
 def as_months(time: float) -> str:
-    """Write months as in ``survival@12``, in the fewest digits that keep different months apart."""
+    """Return months as text, as in ``survival@12``; different months have different texts."""
     short = f"{time:g}"
     return short if float(short) == time else repr(float(time))
 

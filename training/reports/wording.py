@@ -28,5 +28,5 @@ UNTUNED = "With fixed settings, which were not tuned in this run"
 
 
 def ici_text(smooth: SmoothCalibration) -> str:
-    """Write the ICI in points of survival, with that which right predictions stay below."""
+    """Return the ICI as text, in points of survival, with that of calibrated predictions."""
     return f"{100 * smooth.ici:.1f} (by chance to {100 * smooth.ici_by_chance:.1f})"

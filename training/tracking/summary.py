@@ -151,7 +151,7 @@ def _on_survival(judged: Judged) -> list[str]:
         ),
         "",
         *(f"- The model {markdown(evaluation.verdict(b))}." for b in evaluation.gains),
-        *(f"- {text}" for text in _on_told(evaluation)),
+        *(f"- {text}" for text in _on_treatment_gain(evaluation)),
         *(f"- Not compared with a baseline: {markdown(text)}." for text in evaluation.notes),
         f"- Calibration slope at {month_text(month)} months {slope.value:.2f} ({slope.low:.2f} to "
         f"{slope.high:.2f}){''.join(others)}.",
@@ -159,7 +159,7 @@ def _on_survival(judged: Judged) -> list[str]:
     ]
 
 
-def _on_told(evaluation: Evaluation) -> list[str]:
+def _on_treatment_gain(evaluation: Evaluation) -> list[str]:
     """Return a sentence on the gain by predictions under the patients' treatment, if estimated."""
     gains = ", ".join(f"{label(m)} {gain:+.3f}" for m, gain in evaluation.treatment.items())
     return [f"{BLIND} Gain where the model is told: {gains}."] if gains else []

@@ -73,8 +73,8 @@ class Evidence:
     treated: Array
     """(n,) their treatment: 1 or 0."""
     overlap: float
-    """Share of the compared patients with a propensity from 0.1 to 0.9, of centres with both arms.
-    """
+    """Fraction of the compared patients who have a propensity from 0.1 to 0.9 and are in none of
+    the ``one_armed`` centres."""
     one_armed: tuple[str, ...]
     """Centres in which an arm is rare beyond chance."""
     balance: Balance
@@ -297,7 +297,7 @@ def _balance(evidence: Evidence) -> str:
 
 
 def _unrecorded(evidence: Evidence) -> str:
-    """Return a sentence on what an unrecorded confounder would have to be."""
+    """Return a sentence on the strength of an unrecorded confounder to explain the ratio."""
     found, hr = evidence.unrecorded, evidence.hr["landmark"]
     if found is None:
         return "Without a hazard ratio nothing can be said of what is not recorded."
@@ -346,7 +346,7 @@ def _over_time(evidence: Evidence) -> str:
 
 
 def _consequence(evidence: Evidence) -> str:
-    """Return a sentence on what an alarm means for the predicted benefits."""
+    """Return a sentence on the consequence of an alarm for the predicted benefits."""
     if evidence.distrust:
         return "Read no predicted benefit as one: the model favours the treatment for no patient."
     return (

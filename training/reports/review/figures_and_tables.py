@@ -79,15 +79,15 @@ def point(curve: Curve, i: int) -> Estimate:
 
 
 def number(values: Sequence[float], i: int) -> str:
-    """Write the i-th of several numbers with three decimals; a dash if it is not determined."""
+    """Return the i-th of several numbers with three decimals; a dash if it is not determined."""
     return f"{values[i]:.3f}" if len(values) > i and math.isfinite(values[i]) else "–"
 
 
 def percent(value: float) -> str:
-    """Write a share from 0 to 1 in percent, without the sign; a dash if it is not finite."""
+    """Return a fraction in percent as text, without the sign; a dash if it is not finite."""
     return f"{100 * value:.0f}" if math.isfinite(value) else "–"
 
 
 def ends(values: Sequence[float]) -> tuple[str, ...]:
-    """Write the first and the last value with three significant digits; an empty tuple if none."""
+    """Return the first and the last value with three significant digits; empty without values."""
     return tuple(f"{values[i]:.3g}" for i in (0, -1)) if values else ()

@@ -137,12 +137,14 @@ def subgroups(review: Review) -> Verdict:
         return Verdict("absent", "No subgroup is large enough to be judged.")
     if all(math.isnan(p) for s in judged for p in (s.ranking_p, s.level_p)):
         return Verdict("absent", "No subgroup was tested.")
-    weak = [f"{_named(s)} (slope {s.slope.value:.2f})" for s in judged if _sure(s.ranking_p)]
-    behind = [_named(s) for s in judged if _sure(s.gain_p)]
+    weak = [
+        f"{_named(s)} (slope {s.slope.value:.2f})" for s in judged if _is_significant(s.ranking_p)
+    ]
+    behind = [_named(s) for s in judged if _is_significant(s.gain_p)]
     amiss = [
         f"{_named(s)} ({s.observed_expected.value:.2f} times as many events as predicted)"
         for s in judged
-        if _sure(s.level_p)
+        if _is_significant(s.level_p)
     ]
     found = [
         f"{text} {_list(names)}"
@@ -181,8 +183,8 @@ def patterns(review: Review) -> Verdict:
         return Verdict("absent", "Too few patients miss a modality to judge how they fare.")
     if all(math.isnan(p) for each in judged for p in (each.ranking_p, each.level_p)):
         return Verdict("absent", "No pattern of missing modalities was tested.")
-    weak = [enumerated(p.missing) for p in judged if _sure(p.ranking_p)]
-    amiss = [enumerated(p.missing) for p in judged if _sure(p.level_p)]
+    weak = [enumerated(p.missing) for p in judged if _is_significant(p.ranking_p)]
+    amiss = [enumerated(p.missing) for p in judged if _is_significant(p.level_p)]
     if weak or amiss:
         clauses = [
             f"{text} without {_list(names)}"
@@ -322,7 +324,7 @@ def is_shown(joint: JointCalibration) -> bool:
     return all(SOUND[0] <= each.low <= each.high <= SOUND[1] for each in figures)
 
 
-def _sure(p: float) -> bool:
+def _is_significant(p: float) -> bool:
     """Whether a p value is significant; NaN is not."""
     return p < SIGNIFICANT
 
