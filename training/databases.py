@@ -1,8 +1,8 @@
 """SQL databases: addresses, reachability, and opening Optuna's storage.
 
 MLflow and Optuna take the address of a database as a URL of SQLAlchemy. Some drivers wait minutes
-for a host that does not answer. SQLAlchemy is imported inside functions: to read a bundle's folder
-takes none of it.
+for a host that does not answer. SQLAlchemy is imported inside functions: a bundle's folder is read
+without it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 TIMEOUT = 5.0
 #: The argument that names a storage.
 STORAGE = "--storage (in Python storage)"
-#: Module of a driver -> package that brings it, as ``pip install`` takes it.
+#: Module of a driver -> package that installs it, as ``pip install`` takes it.
 PACKAGES = {
     "psycopg": "'psycopg[binary]'",
     "psycopg2": "'accomplice[postgres]'",
@@ -67,7 +67,7 @@ def with_driver(uri: str) -> str:
     """Return a PostgreSQL address that names no driver with psycopg2, where that is installed.
 
     Other addresses are returned unchanged. Without a name SQLAlchemy takes psycopg2 before 2.1 and
-    psycopg from 2.1 on; ``accomplice[postgres]`` brings psycopg2.
+    psycopg from 2.1 on; ``accomplice[postgres]`` installs psycopg2.
     """
     kind, separator, rest = uri.partition("://")
     if kind in ("postgres", "postgresql") and separator and _has("psycopg2"):
@@ -122,7 +122,7 @@ def connected(
 
 
 def _package(error: ModuleNotFoundError, uri: str) -> str:
-    """Return the package that brings a missing driver."""
+    """Return the package that installs a missing driver."""
     module = str(error.name)
     # SQLAlchemy's choice where no driver is named; psycopg2 serves as well.
     if module == "psycopg" and "+" not in uri.partition(":")[0]:

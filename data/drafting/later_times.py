@@ -79,7 +79,7 @@ def _months(
     """Yield name and months from the start of follow-up (n,) of each column that can hold times.
 
     These are columns of dates if the time is from dates, else columns of numbers, in the unit that
-    the name holds or in the endpoint's.
+    the name contains or in the endpoint's.
     """
     if not isinstance(endpoint.time, FromDates):
         for name in names:

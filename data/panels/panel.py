@@ -163,7 +163,7 @@ class Place:
     """Whether nothing follows the gene in the column's name, or an assay follows it directly,
     whatever comes after that; false for a concept."""
     assay: Assay | None
-    """Assay in the name of a gene's column; None: the name holds none."""
+    """Assay in the name of a gene's column; None: the name contains none."""
 
 
 class KnownTreatment(_Model):

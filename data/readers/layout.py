@@ -261,7 +261,7 @@ def _header_place(records: Sequence[Record], width: int) -> tuple[int, list[str]
 
 
 def _can_be_names(record: Record, width: int) -> bool:
-    """Whether a row can name all columns: no cell is blank, a number or there twice."""
+    """Whether a row can name all columns: no cell is blank, a number or repeated."""
     names = [clean_name(cell) for cell in record.cells]
     return (
         len(names) == width

@@ -206,7 +206,7 @@ class RowChecker:
                 continue
             if unequal[done + 1 : i].any():
                 break
-            end, count = self._walk(block, int(starts[i]), self.line + i, last=last)
+            end, count = self._parse_row(block, int(starts[i]), self.line + i, last=last)
             if end is None:
                 n = i
                 break
@@ -221,7 +221,9 @@ class RowChecker:
             self._gap = not block[starts[n - 1] : ends[n - 1]].strip(self._white)
         return block[: int(ends[n - 1]) + 1 if n else 0], found
 
-    def _walk(self, block: bytes, place: int, line: int, *, last: bool) -> tuple[int | None, int]:
+    def _parse_row(
+        self, block: bytes, place: int, line: int, *, last: bool
+    ) -> tuple[int | None, int]:
         """Parse one row with misplaced quotation marks, as pandas does but strictly.
 
         Args:
@@ -256,7 +258,7 @@ class RowChecker:
                 cells, place = cells + 1, place + 1
             elif block.startswith((NEWLINE, b"\r\n"), place):
                 place = block.index(NEWLINE, place)
-                self._refuse_swallowed(block[start:place], line)
+                self._refuse_joined_lines(block[start:place], line)
                 return place, cells
             elif quoted is None:
                 at = line_at(place)
@@ -273,7 +275,7 @@ class RowChecker:
         """Pattern of a cell without quotation marks around it."""
         return re.compile(rb"[^\r\n" + re.escape(self.delimiter) + rb"]*")
 
-    def _refuse_swallowed(self, record: bytes, line: int) -> None:
+    def _refuse_joined_lines(self, record: bytes, line: int) -> None:
         """Raise for a row of several lines, each wide enough for a row of its own.
 
         Raises:
@@ -305,7 +307,7 @@ class RowChecker:
         raise self._error(wrong_width(wrong, self.width))
 
     def _keep_last(self, block: bytes) -> None:
-        """Remember the last lines of a block, which may be the last of the table."""
+        """Keep the last lines of a block, which may be the last of the table."""
         end = len(block)
         while end and block[end - 1] in b"\r\n":
             end -= 1

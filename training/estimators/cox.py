@@ -247,8 +247,8 @@ def ridge_path(
 def baseline_hazard(log_hz: Array, time: Array, event: Bools, grid: TimeGrid) -> Array:
     """Return the cumulative baseline hazard (j + 1,), piecewise constant, at the grid's edges.
 
-    Its increment in a bin is (number of events) / Σ (exp(log_hz) · part of the bin at risk), the
-    maximum likelihood estimate given ``log_hz``.
+    Its increment in a bin is (number of events) / Σ (exp(log_hz) · fraction of the bin at risk),
+    the maximum likelihood estimate given ``log_hz``.
 
     Args:
         log_hz: (n,) linear predictor.

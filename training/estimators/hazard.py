@@ -31,7 +31,7 @@ class TimeGrid:
 
     @classmethod
     def fit(cls, time: Array, event: Bools, horizon: float, most: int = 12, each: int = 8) -> Self:
-        """Cut time into bins that hold about equally many events.
+        """Divide time into bins with about equally many events.
 
         Args:
             time: (n,) months of follow-up.
@@ -63,7 +63,7 @@ class TimeGrid:
         return float(self.edges[-1])
 
     def exposure(self, time: Array) -> Array:
-        """Return the part (n, j) of each bin at risk, 0 to 1, for follow-up to ``time`` (n,)."""
+        """Return the fraction (n, j) of each bin at risk for follow-up to ``time`` (n,)."""
         part = (time[:, None] - self.edges[:-1]) / np.diff(self.edges)
         return np.clip(part, 0.0, 1.0)
 
@@ -93,7 +93,7 @@ class TimeGrid:
         return self.between(cumulative, *self.place(times))
 
     def place(self, times: Array) -> tuple[Ints, Array]:
-        """Return the bin (t,) of each time, and the part (t,) of the bin before it, 0 to 1.
+        """Return the bin (t,) of each time, and the fraction (t,) of the bin before it.
 
         Results are cached, since the same few times recur.
         """
@@ -128,7 +128,7 @@ class TimeGrid:
         Args:
             cumulative: (…, j + 1) cumulative hazards at the edges.
             place: (t,) bin of each time.
-            part: (t,) part of the bin before it, 0 to 1.
+            part: (t,) fraction of the bin before it, 0 to 1.
         """
         low, found = cumulative.take(place, -1), cumulative.take(place + 1, -1)
         # In place: each further array of this size takes as long as the arithmetic.

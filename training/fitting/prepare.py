@@ -40,7 +40,7 @@ class Prepared:
     models: tuple[FoldModel, ...]
     """(k,) models of each repeat and fold: all folds of the first repeat, then of the next."""
     grid: TimeGrid
-    """Common time bins, to which the folds' curves are brought."""
+    """Common time bins, at whose edges the curves of all folds are computed."""
     by_centre: bool = False
     """Whether each fold is a centre, or several small ones."""
 
@@ -112,7 +112,7 @@ def prepare(
 
 
 def _grid(time: Array, event: Bools, horizon: float, config: Config) -> TimeGrid:
-    """Return time bins that hold about equally many events."""
+    """Return time bins with about equally many events."""
     return TimeGrid.fit(time, event, horizon, config.grid.bins, config.grid.events_each)
 
 

@@ -110,7 +110,7 @@ def added_value(
 
 
 def _grid(time: Array, event: Bools, horizon: float, config: Config) -> TimeGrid:
-    """Return time bins that hold about equally many events."""
+    """Return time bins with about equally many events."""
     return TimeGrid.fit(time, event, horizon, config.grid.bins, config.grid.events_each)
 
 

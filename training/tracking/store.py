@@ -1,7 +1,7 @@
 """The store of runs, studies and bundles: ``mlruns/``, unless the environment names another.
 
 MLflow is imported inside functions: its import takes longer than all else that a server does before
-it is ready, and a bundle's folder needs none of it.
+it is ready, and a bundle's folder is read without it.
 """
 
 from __future__ import annotations

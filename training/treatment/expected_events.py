@@ -2,7 +2,7 @@
 
 With H a patient's expected number of events by curves predicted without the treatment, the number
 of events is Poisson with mean H exp(design · θ + nuisances). The nuisances are an intercept, a
-slope of the prognosis, and nonlinear terms (``treatment.propensity.terms``) that the curves miss.
+slope of the prognosis, and nonlinear terms (``treatment.propensity.terms``) that the curves lack.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def missed_terms(
     X: Array,
     of_treatment: Terms,
 ) -> Terms:
-    """Return the terms that predict the treatment, and those that predict what the curves miss.
+    """Return the terms that predict the treatment, and those that the curves lack.
 
     The latter are chosen by the residuals of a fit with one hazard ratio; see
     ``treatment.propensity.terms``.

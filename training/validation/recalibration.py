@@ -66,7 +66,7 @@ class Update:
     """Added to the log cumulative hazard for each unit of log time."""
     centre: Array
     """(j,) mean log cumulative hazard of the new patients at the end of each bin."""
-    pace: Array
+    centred_log_time: Array
     """(j,) log time at the end of each bin, less its mean weighted by the events in the bins;
     constant beyond the follow-up."""
 
@@ -87,7 +87,7 @@ class Update:
 
     def _updated(self, log_ends: Array) -> Array:
         moved = self.centre + self.slope * (log_ends - self.centre) + self.level
-        return np.asarray(moved + self.course * self.pace)
+        return np.asarray(moved + self.course * self.centred_log_time)
 
     def to_json(self) -> dict[str, Any]:
         """Return form and parameters as plain data."""
@@ -139,7 +139,7 @@ class _Patients:
     shift: Array
     """(n, j) its change by the patient's treatment."""
     at_risk: Array
-    """(n, j) share of each bin at risk, 0 to 1."""
+    """(n, j) fraction of each bin at risk, 0 to 1."""
     happened: Array
     """(n, j) 1 in the bin of the event, else 0."""
     log_time: Array
@@ -211,12 +211,13 @@ def recalibrate(
 def fit_update(patients: _Patients, form: str) -> Update:
     """Return the update of a form that maximises the penalised log-likelihood.
 
-    With r the share of a bin at risk, d the event in it, and ΔL the rise of the updated cumulative
-    hazard over it, the log-likelihood is Σ (d log ΔL − r ΔL). It is maximised by Fisher scoring.
+    With r the fraction of a bin at risk, d the event in it, and ΔL the rise of the updated
+    cumulative hazard over it, the log-likelihood is Σ (d log ΔL − r ΔL). It is maximised by Fisher
+    scoring.
     """
     centre = patients.log_ends.mean(axis=0)
     events = patients.happened.sum(axis=0)
-    pace = patients.log_time - np.average(patients.log_time, weights=events)
+    centred_log_time = patients.log_time - np.average(patients.log_time, weights=events)
     free = np.array(FORMS[form])
     around = patients.log_ends - centre
 
@@ -224,7 +225,7 @@ def fit_update(patients: _Patients, form: str) -> Update:
         made = NO_UPDATE.copy()
         made[free] = freed
         level, slope, course = made.tolist()
-        return Update(form, level, slope, course, centre, pace)
+        return Update(form, level, slope, course, centre, centred_log_time)
 
     def value(freed: Array) -> float:
         prior = ((freed - NO_UPDATE[free]) / PRIOR_SD[free]) ** 2
@@ -233,7 +234,7 @@ def fit_update(patients: _Patients, form: str) -> Update:
     def step(freed: Array) -> Array:
         ends = np.exp(update(freed)._updated(patients.log_ends) + patients.shift)
         gathered = np.maximum(np.diff(ends, axis=1, prepend=0.0), 1e-10)
-        effects = compress((np.ones_like(around), around, pace), free)
+        effects = compress((np.ones_like(around), around, centred_log_time), free)
         slopes = np.stack([np.diff(ends * each, axis=1, prepend=0.0) for each in effects])
         score = (slopes * (patients.happened / gathered - patients.at_risk)).sum(axis=(1, 2))
         information = np.einsum("anj,bnj,nj->ab", slopes, slopes, patients.at_risk / gathered)

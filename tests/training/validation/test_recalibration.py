@@ -48,8 +48,8 @@ class TestRecovery:
         # The mean of log time is weighted by events, so that level and course trade places.
         again = Update("", level, slope, course, update.centre, np.log(GRID.edges[1:] / 15))
         np.testing.assert_allclose(
-            update.level + update.course * update.pace,
-            again.level + again.course * again.pace,
+            update.level + update.course * update.centred_log_time,
+            again.level + again.course * again.centred_log_time,
             atol=0.15,
         )
 
@@ -153,5 +153,7 @@ def test_an_updated_stack_gives_the_updated_curves():
     np.testing.assert_allclose(again.cumulative(learners), update.apply(now), rtol=1e-10)
     kept = Stack.from_json(again.to_json())
     np.testing.assert_array_equal(kept.cumulative(learners), again.cumulative(learners))
-    nothing = Update("nothing", *NO_UPDATE.tolist(), centre, update.pace).of_stack(stack)
+    nothing = Update("nothing", *NO_UPDATE.tolist(), centre, update.centred_log_time).of_stack(
+        stack
+    )
     np.testing.assert_allclose(nothing.cumulative(learners), now, rtol=1e-12)
