@@ -305,8 +305,8 @@ def code_level(
 ) -> tuple[float, bool]:
     """Return the index of a cell's level, and whether the cell is invalid.
 
-    The index is NaN if the cell is missing. If it is invalid, as it means no level for certain, it
-    is that of unlisted texts, or NaN.
+    The index is NaN if the cell is missing. A cell that is not known to mean a level is invalid:
+    its index is that of unlisted texts, or NaN.
 
     Args:
         value: the cell.

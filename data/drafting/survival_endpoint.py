@@ -214,7 +214,7 @@ def _decimal(
     mark: Mark | None,
     asked: list[str],
 ) -> Mark | None:
-    """Return the decimal mark for the study file; ask if it is open.
+    """Return the decimal mark for the study file; ask where cells leave it open.
 
     None where no cell has commas or grouped digits.
     """
@@ -271,13 +271,13 @@ def _event_values(
     folded = {text.lower(): text for text in texts}
     values = []
     for value in wanted.event_values or ():
-        met = value if value in texts else folded.get(value.lower())
-        if met is None:
+        spelling = value if value in texts else folded.get(value.lower())
+        if spelling is None:
             raise InputError(
                 f"column '{wanted.event}': no cell holds '{value}' (--event-values): it has "
                 f"{len(texts)} different values"
             )
-        values.append(met)
+        values.append(spelling)
     others = [text for text in texts - {*values} if text.lower() not in words]
     rest = sorted(t for t in others if t in UNKNOWN_CODES or _UNKNOWN.fullmatch(t.lower()))
     if rest:

@@ -26,8 +26,8 @@ from accomplice.serving.requests.validation import (
 
 #: Largest integer up to which all integers are exact as floats.
 WHOLE = 2**53
-#: Twice this number of a patient's names may be given, or of the model's if it has more: all
-#: values of the feature are answered with them.
+#: A patient may be given with up to twice as many names as the model has, and at least with
+#: twice this number: each value of the feature needs a copy of the patient.
 MOST_NAMES = 500
 #: Maximum number of levels named in an error.
 MOST_LEVELS = 12
