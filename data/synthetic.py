@@ -309,7 +309,7 @@ def log_hazards(
         Columns ``log_hz`` (as treated), ``log_hz_treated`` and ``log_hz_untreated``.
     """
     status = _statuses(clinical)
-    rows = {
+    covariates = {
         "age": (clinical["age"].to_numpy() - 62.0) / 10.0,
         "t": _level(clinical["t_stage"]),
         "n": _level(clinical["n_stage"]),
@@ -322,7 +322,7 @@ def log_hazards(
         "cd8": markers["cd8a"].to_numpy(),
         "caf": markers["caf"].to_numpy(),
     }
-    untreated = np.asarray(sum(LOG_HR[name] * values for name, values in rows.items()))
+    untreated = np.asarray(sum(LOG_HR[name] * values for name, values in covariates.items()))
     if variant == "shifted":
         untreated = untreated + np.log(2.0)
     if variant == "confounded":

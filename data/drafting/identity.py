@@ -124,7 +124,7 @@ def identify(
         if sampled is not None:
             made, key = Rows(one_per_patient="primary"), sampled
         elif repeated is not None and made is None:
-            raise InputError(_ask(frame, repeated))
+            raise InputError(_repeats_text(frame, repeated))
         else:
             key = repeated or key
     found = Identity(key, frame)
@@ -259,7 +259,7 @@ def _has_normals(cells: pd.Series) -> bool:
     return not all(code.tumour for code in codes) or len(patients) < len(codes)
 
 
-def _ask(frame: pd.DataFrame, name: str) -> str:
+def _repeats_text(frame: pd.DataFrame, name: str) -> str:
     """Return the error text on several rows of a patient, with the options that choose one."""
     codes, n = value_codes(frame[name])
     return (

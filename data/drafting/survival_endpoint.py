@@ -22,7 +22,7 @@ from accomplice.data.drafting.event_codes import (
     refuse_unclear_codes,
 )
 from accomplice.data.drafting.later_times import later_times
-from accomplice.data.drafting.units import LONGEST_YEARS, plausible, unit_of
+from accomplice.data.drafting.units import LONGEST_YEARS, ask_unit, unit_of
 from accomplice.data.errors import InputError, some
 from accomplice.data.outcomes import LeftOut, follow_up, survival_targets
 from accomplice.data.panels.panel import key_of
@@ -159,7 +159,7 @@ def draft_endpoint(
         asked += _far_dates(time, [wanted.start, *columns])
     if raw.get("unit") is not None:
         asked += _codes_among(frame, columns, endpoint, words)
-        asked += plausible(time, columns, raw["unit"], source, notes)
+        asked += ask_unit(time, columns, raw["unit"], source, notes)
     notes += _on_events(frame, wanted, words, time, event, keep)
     if len(columns) > 1 and wanted.start is None:
         notes += _on_several(frame, columns, endpoint, words, event, asked)

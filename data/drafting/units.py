@@ -79,7 +79,7 @@ def unit_named(name: str) -> Unit | None:
     return found[0] if len(found) == 1 else None
 
 
-def plausible(
+def ask_unit(
     time: Array, columns: Sequence[str], unit: Unit, source: str, notes: list[str]
 ) -> list[str]:
     """Return a question if the times seem to be dates or are too long for their unit.

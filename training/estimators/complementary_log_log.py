@@ -25,13 +25,13 @@ def fit_complementary_log_log(
     case: Bools,
     weight: Array,
     start: Array,
-    promised: float = 0.0,
-    short: float = 0.0,
+    gain_limit: float = 0.0,
+    change_limit: float = 0.0,
 ) -> Array:
     """Fit P(case) = 1 − exp(−exp(offset + design @ β)) by weighted maximum likelihood.
 
     Fisher scoring with halved steps; the log-likelihood is concave in β. A fit ends after a step
-    within one of the two limits ``promised`` and ``short``.
+    within one of the two limits ``gain_limit`` and ``change_limit``.
 
     Args:
         design: (n, k) design matrix.
@@ -39,9 +39,9 @@ def fit_complementary_log_log(
         case: (n,) whether the patient had the event.
         weight: (d, n) weights of the patients in each of d fits, at least 0.
         start: (d, k) first β of each fit.
-        promised: limit of twice a step's predicted gain of log-likelihood, as a fraction of the sum
-            of weights.
-        short: limit of a step's largest change of a coefficient.
+        gain_limit: limit of twice a step's predicted gain of log-likelihood, as a fraction of the
+            sum of weights.
+        change_limit: limit of a step's largest change of a coefficient.
 
     Returns:
         (d, k) β; NaN where the likelihood has no maximum, as where the design separates the cases
@@ -53,7 +53,7 @@ def fit_complementary_log_log(
         >>> ones = np.ones((2, 1))
         >>> beta = fit_complementary_log_log(
         ...     ones, np.zeros(2), np.array([True, False]), np.ones((1, 2)), np.zeros((1, 1)),
-        ...     short=1e-9,
+        ...     change_limit=1e-9,
         ... )
         >>> print(round(float(np.exp(beta[0, 0])), 6), round(float(np.log(2)), 6))
         0.693147 0.693147
@@ -75,8 +75,8 @@ def fit_complementary_log_log(
             step[determined] = np.linalg.solve(square[determined], slope[determined, :, None])[
                 ..., 0
             ]
-            near = (slope * step).sum(axis=1) < promised * own[accepted].sum(axis=1)
-            return step, near | (np.abs(step).max(axis=1) <= short) | ~determined
+            near = (slope * step).sum(axis=1) < gain_limit * own[accepted].sum(axis=1)
+            return step, near | (np.abs(step).max(axis=1) <= change_limit) | ~determined
 
         return value, newton
 

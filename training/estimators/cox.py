@@ -24,7 +24,7 @@ DECREMENT = 1e-12
 
 
 class _Ties(NamedTuple):
-    """The e events by decreasing time, tied events in one group."""
+    """The e events by falling time, tied events in one group."""
 
     rows: Ints
     """(e,) rows of the events among the patients by falling time."""
@@ -174,7 +174,6 @@ def fit_cox(X: Array, risk_sets: RiskSets, penalty: Array, start: Array | None =
     def evaluate(_: Ints, points: Array) -> tuple[Array, Newton]:
         beta = points[0]
         value, gradient, information = risk_sets.evaluate_sorted(x, x @ beta)
-
         objective = value - 0.5 * float(penalty @ beta**2)
 
         def newton(_: Bools) -> tuple[Array, Bools]:

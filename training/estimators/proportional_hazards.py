@@ -67,14 +67,14 @@ def zph_test(X: Array, time: Array, event: Bools) -> list[ChiSquare]:
     rows, mean, variance = risk_sets.at_events(X, X @ beta)
     residual = X[rows] - mean
     g = _transformed(time, event, time[rows])
-    plain, first = variance.sum(axis=0), np.tensordot(g, variance, 1)
-    second = np.tensordot(g**2, variance, 1)
+    v0, v1 = variance.sum(axis=0), np.tensordot(g, variance, 1)
+    v2 = np.tensordot(g**2, variance, 1)
     score = g @ residual
-    known = np.linalg.inv(plain)
+    inverse = np.linalg.inv(v0)
     found = []
     for j in range(X.shape[1]):
-        spread = float(second[j, j] - first[j] @ known @ first[j])
-        found.append(ChiSquare.of(float(score[j] ** 2 / spread), 1))
+        information = float(v2[j, j] - v1[j] @ inverse @ v1[j])
+        found.append(ChiSquare.of(float(score[j] ** 2 / information), 1))
     return found
 
 

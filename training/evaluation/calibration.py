@@ -248,4 +248,6 @@ def _fit(case: Bools, x: Array, weight: Array) -> Array:
     rate = np.clip(weight @ case / total, 1e-6, 1 - 1e-6)
     start = np.stack([np.log(-np.log1p(-rate)), np.ones_like(rate)], axis=1)
     design = np.stack([np.ones_like(x), x], axis=1)
-    return fit_complementary_log_log(design, np.zeros_like(x), case, weight, start, short=SHORT)
+    return fit_complementary_log_log(
+        design, np.zeros_like(x), case, weight, start, change_limit=SHORT
+    )

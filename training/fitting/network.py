@@ -129,9 +129,9 @@ def pack(prepared: Prepared, config: Config) -> tuple[PackedData, Tensor]:
         edges, j = model.grid.edges, model.grid.bins
         last[k] = place = model.grid.bin_of(time)
         observed[k] = event & (time <= model.grid.horizon)
-        way = np.clip((time - edges[place]) / np.diff(edges)[place], 0.0, 1.0)
+        fraction = np.clip((time - edges[place]) / np.diff(edges)[place], 0.0, 1.0)
         # In the bin of the event a patient counts as at risk throughout.
-        part[k] = np.where(observed[k], 1.0, way)
+        part[k] = np.where(observed[k], 1.0, fraction)
         inside = np.flatnonzero(~out)
         ends = np.bincount(place[inside], minlength=j)
         at_risk = len(inside) - np.cumsum(ends) + np.bincount(place[inside], part[k, inside], j)

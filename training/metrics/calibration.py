@@ -124,7 +124,7 @@ def calibration_at(
 def _fitted(design: Array, offset: Array, case: Bools, weight: Array) -> list[float]:
     start = np.zeros((1, design.shape[1]))
     given = (design, offset, case, weight[None], start)
-    beta = fit_complementary_log_log(*given, promised=PROMISED)[0]
+    beta = fit_complementary_log_log(*given, gain_limit=PROMISED)[0]
     if np.isnan(beta).any():
         raise UndefinedMetricError(
             "no calibration slope: the predictions part patients with and without an event "

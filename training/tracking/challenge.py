@@ -122,12 +122,12 @@ def _compare(
     if own.seen:
         # A champion that was fitted to these patients has an unfair advantage, which is tolerated.
         return "it knows the outcomes of these patients: name others by --study"
-    beside = None
+    with_best = None
     if best is not None:
         try:
-            highest = predict(contender(best), cohort, endpoint, study)
-            beside = compare(own.predicted, highest.predicted)
-            say(f"the best champion so far, {best}, is judged {highest.how}")
+            best_so_far = predict(contender(best), cohort, endpoint, study)
+            with_best = compare(own.predicted, best_so_far.predicted)
+            say(f"the best champion so far, {best}, is judged {best_so_far.how}")
         except InputError as error:
             say(f"the best champion so far, {best}, is not compared: {error}")
-    return _Compared(cohort.fingerprint(), comparison, beside)
+    return _Compared(cohort.fingerprint(), comparison, with_best)

@@ -211,8 +211,8 @@ def predict(
         own = contender.own_cohort(Path(path), endpoint)
         if own is None:
             continue
-        shared, events = _shared(own, cohort, model.horizon)
-        if shared and updates_of(contender.bundle.provenance):
+        in_both, events = _in_both(own, cohort, model.horizon)
+        if in_both and updates_of(contender.bundle.provenance):
             # A replay refits the fold models as they were before the update.
             raise InputError(
                 f"{contender.name}: was updated after it was trained, and cannot be judged on the "
@@ -220,7 +220,7 @@ def predict(
             )
         if events >= EVENTS_TO_JUDGE:
             fitted = replay(model, own, contender.config)
-            which = "these" if shared == len(cohort) else f"{shared} of these {len(cohort)}"
+            which = "these" if in_both == len(cohort) else f"{in_both} of these {len(cohort)}"
             how = f"out of fold: trained on {which} patients"
             alone = with_settings(contender.config, {"evaluation.peers": False})
             return ContenderPredictions(from_fit(fitted, alone, model.baselines), how)
@@ -230,7 +230,7 @@ def predict(
     return ContenderPredictions(predicted, how + suspicion, seen=bool(suspicion))
 
 
-def _shared(own: Cohort, cohort: Cohort, horizon: float) -> tuple[int, int]:
+def _in_both(own: Cohort, cohort: Cohort, horizon: float) -> tuple[int, int]:
     """Return the number of patients in both cohorts, and the number of all their events.
 
     Patients are the same if their outcomes up to ``horizon`` months agree.

@@ -210,7 +210,7 @@ def tagged_runs(tag: str, value: str) -> list[Run]:
 
 
 def is_stored(model: str) -> bool:
-    """Whether ``MODEL`` on the command line is the address of a model in the store, no folder."""
+    """Whether ``MODEL`` on the command line is an address in the store, not a folder."""
     return model.startswith(("runs:/", "models:/"))
 
 
@@ -248,13 +248,13 @@ def find_source(model: str) -> Source:
             return Source(model, run_id, version)
         name, at, alias = model.removeprefix("models:/").partition("@")
         if at:
-            made = client.get_model_version_by_alias(name, alias)
+            found = client.get_model_version_by_alias(name, alias)
         else:
             name, _, version = name.partition("/")
-            made = client.get_model_version(name, version)
+            found = client.get_model_version(name, version)
     except MlflowException:
         return Source(model)
-    return Source(f"models:/{made.name}/{made.version}", made.run_id, str(made.version))
+    return Source(f"models:/{found.name}/{found.version}", found.run_id, str(found.version))
 
 
 def find_bundle(model: str, into: Path | None = None) -> Content:

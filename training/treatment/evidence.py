@@ -213,7 +213,7 @@ class Evidence:
 def sentences(evidence: Evidence) -> dict[str, str]:
     """Return key -> a sentence on the meaning of this part of the evidence."""
     label, arms, hr = evidence.label, evidence.arms, evidence.hr["landmark"]
-    years = f"{month_text(evidence.horizon)} months"
+    horizon = f"{month_text(evidence.horizon)} months"
     larger, other = evidence.halves
     texts = {
         "overlap": (
@@ -246,7 +246,7 @@ def sentences(evidence: Evidence) -> dict[str, str]:
             "confounding."
         ),
         "ate": (
-            f"Mean gain of survival at {years}: {_points(evidence.ate)} points by what was "
+            f"Mean gain of survival at {horizon}: {_points(evidence.ate)} points by what was "
             f"observed, {100 * evidence.predicted:.1f} by the model." + _on_censoring(evidence)
         ),
         "heterogeneity": (
@@ -260,7 +260,7 @@ def sentences(evidence: Evidence) -> dict[str, str]:
             "other (the interval of RATE includes 0)."
         ),
         "policy": (
-            f"Survival at {years} if the model chose (treat where the gain is above "
+            f"Survival at {horizon} if the model chose (treat where the gain is above "
             f"{100 * WORTH:.0f} points): {_points(evidence.policy['model'])} %; treating all "
             f"{_points(evidence.policy['all'])} %, none {_points(evidence.policy['none'])} %; the "
             f"model against treating all {_points(evidence.policy_gain['all'])} points."

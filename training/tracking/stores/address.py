@@ -75,8 +75,8 @@ def _check_server(uri: str, place: str) -> None:
     import httpx
 
     def ask() -> None:
-        asked = httpx.URL(uri).copy_with(username=None, password=None, path="/health", query=None)
-        httpx.get(asked, timeout=TIMEOUT, verify=False)
+        address = httpx.URL(uri).copy_with(username=None, password=None, path="/health", query=None)
+        httpx.get(address, timeout=TIMEOUT, verify=False)
 
     try:
         within(TIMEOUT, ask)
@@ -154,8 +154,8 @@ def _read(connection: Connection) -> tuple[bool, str | None, list[str]]:
     revision = connection.execute(text("select version_num from alembic_version")).scalar()
     if "tags" not in tables:
         return True, revision, []
-    asked = text("select distinct value from tags where key = :key")
-    return True, revision, [*connection.execute(asked, {"key": WRITTEN_BY}).scalars()]
+    query = text("select distinct value from tags where key = :key")
+    return True, revision, [*connection.execute(query, {"key": WRITTEN_BY}).scalars()]
 
 
 def _version(tag: str) -> Version | None:
