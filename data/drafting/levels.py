@@ -363,8 +363,8 @@ def _fits(
         key: the column's name as a key.
         named: whether the category is known by names of columns.
     """
-    met = {text: spelling(text, key) for text in counts}
-    labels = {label for label in met.values() if label is not None}
-    known = sum(counts[text] for text, label in met.items() if label is not None)
+    found = {text: spelling(text, key) for text in counts}
+    labels = {label for label in found.values() if label is not None}
+    known = sum(counts[text] for text, label in found.items() if label is not None)
     least = 0.5 if named else 1.0
     return len(labels) > 1 and known >= least * sum(counts.values())

@@ -40,7 +40,7 @@ NEGLIGIBLE = 1e-4
 
 @dataclass(frozen=True)
 class HazardPosterior:
-    """Normal posterior of J bins' log hazards, of q coefficients and of their course."""
+    """Normal posterior of j bins' log hazards, of q coefficients and of their course."""
 
     level: Array
     """(j,) log of the hazard accumulated over each bin, at the mean log-hazard ratio."""
@@ -67,7 +67,7 @@ def fit_posterior(
         Z: (n, q) columns of the features.
         blocks: (q,) block of each column, from 0 on.
         scales: (blocks,) scale of the half-Cauchy prior of each block's τ.
-        grid: J bins.
+        grid: the j bins.
         time: (n,) follow-up in months.
         event: (n,) whether the event was observed.
         weight: (n,) number of patients whose time at risk each one represents, if others without
@@ -90,8 +90,8 @@ def fit_posterior(
     rate = np.log((by_bin + 0.5) / np.maximum(exposure.sum(axis=0), 0.5))
     bins, columns = len(rate), Z.shape[1]
 
-    def rates(place: Array) -> Array:
-        level, log_hz = place[:bins], Z @ place[bins:]
+    def rates(point: Array) -> Array:
+        level, log_hz = point[:bins], Z @ point[bins:]
         return np.asarray(
             exposure
             * np.exp(np.minimum(level, LARGEST))
@@ -111,46 +111,46 @@ def fit_posterior(
     origin = start.copy()
     size = np.bincount(blocks)
     spreads = SPREADS if len(size) < 3 else FEWER_SPREADS
-    support, places, covariances = [], [], []
+    evidence, points, precisions = [], [], []
     # Width of each value's cell in log τ, in which the density of τ gains a factor τ.
     widths = np.gradient(np.log(spreads))
     for chosen in product(range(len(spreads)), repeat=len(size)):
         tau, cells = np.array(spreads)[list(chosen)], widths[list(chosen)]
         prior = np.append(np.full(bins, LEVEL_PRECISION), (size / tau**2)[blocks])
 
-        def value(place: Array, prior: Array = prior) -> float:
-            likelihood = by_bin @ place[:bins] + by_patient @ (Z @ place[bins:])
-            penalty = prior @ (place - origin) ** 2 / 2
-            return float(likelihood - rates(place).sum() - penalty)
+        def value(point: Array, prior: Array = prior) -> float:
+            likelihood = by_bin @ point[:bins] + by_patient @ (Z @ point[bins:])
+            penalty = prior @ (point - origin) ** 2 / 2
+            return float(likelihood - rates(point).sum() - penalty)
 
-        def step(place: Array, prior: Array = prior) -> Array:
-            expected = rates(place)
+        def step(point: Array, prior: Array = prior) -> Array:
+            expected = rates(point)
             slope = np.append(
                 by_bin - expected.sum(axis=0), Z.T @ (by_patient - expected.sum(axis=1))
             )
-            slope -= prior * (place - origin)
-            second = information(expected, prior)
-            return np.asarray(np.linalg.solve(second, slope), dtype=np.float64)
+            slope -= prior * (point - origin)
+            precision = information(expected, prior)
+            return np.asarray(np.linalg.solve(precision, slope), dtype=np.float64)
 
         start = climb(value, step, start)
-        second = information(rates(start), prior)
+        precision = information(rates(start), prior)
         relative = tau / scales
-        support.append(
+        evidence.append(
             value(start)
-            + (np.log(prior).sum() - np.linalg.slogdet(second)[1]) / 2
+            + (np.log(prior).sum() - np.linalg.slogdet(precision)[1]) / 2
             + float(np.log(cells * relative / (1 + relative**2)).sum())
         )
-        places.append(start)
-        covariances.append(second)
-    chance = np.exp(np.array(support) - max(support))
+        points.append(start)
+        precisions.append(precision)
+    chance = np.exp(np.array(evidence) - max(evidence))
     chance[chance < NEGLIGIBLE] = 0.0
     chance /= chance.sum()
-    mean = chance @ np.array(places)
+    mean = chance @ np.array(points)
     covariance = np.zeros((bins + columns,) * 2)
-    for part, place, second in zip(chance, places, covariances, strict=True):
+    for part, point, precision in zip(chance, points, precisions, strict=True):
         if part:
-            apart = place - mean
-            covariance += part * (np.linalg.inv(second) + np.outer(apart, apart))
+            deviation = point - mean
+            covariance += part * (np.linalg.inv(precision) + np.outer(deviation, deviation))
     middle = np.log((grid.edges[1:] + grid.edges[:-1]) / 2)
     log_time = middle - by_bin @ middle / max(float(by_bin.sum()), 1.0)
     log_hz = Z @ mean[bins:]
@@ -173,26 +173,26 @@ def _course(
     prior = np.append(np.full(len(level), LEVEL_PRECISION), COURSE_SD**-2)
     start = np.append(level, 0.0)
 
-    def rates(place: Array) -> Array:
-        log_rate = place[:-1] + log_hz[:, None] + place[-1] * tilt
+    def rates(point: Array) -> Array:
+        log_rate = point[:-1] + log_hz[:, None] + point[-1] * tilt
         return np.asarray(exposure * np.exp(np.minimum(log_rate, LARGEST)))
 
-    def value(place: Array) -> float:
-        observed = happened.sum(axis=0) @ place[:-1] + (happened * tilt).sum() * place[-1]
-        return float(observed - rates(place).sum() - prior @ (place - start) ** 2 / 2)
+    def value(point: Array) -> float:
+        observed = happened.sum(axis=0) @ point[:-1] + (happened * tilt).sum() * point[-1]
+        return float(observed - rates(point).sum() - prior @ (point - start) ** 2 / 2)
 
-    def information(place: Array) -> Array:
-        expected = rates(place)
+    def information(point: Array) -> Array:
+        expected = rates(point)
         cross = (expected * tilt).sum(axis=0)
         corner = (expected * tilt**2).sum()
         found = np.diag(np.append(expected.sum(axis=0), corner) + prior)
         found[:-1, -1] = found[-1, :-1] = cross
         return found
 
-    def step(place: Array) -> Array:
-        left = happened - rates(place)
-        slope = np.append(left.sum(axis=0), (left * tilt).sum()) - prior * (place - start)
-        return np.asarray(np.linalg.solve(information(place), slope), dtype=np.float64)
+    def step(point: Array) -> Array:
+        left = happened - rates(point)
+        slope = np.append(left.sum(axis=0), (left * tilt).sum()) - prior * (point - start)
+        return np.asarray(np.linalg.solve(information(point), slope), dtype=np.float64)
 
-    place = climb(value, step, start)
-    return place[:-1], float(place[-1]), float(np.linalg.inv(information(place))[-1, -1])
+    point = climb(value, step, start)
+    return point[:-1], float(point[-1]), float(np.linalg.inv(information(point))[-1, -1])

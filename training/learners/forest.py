@@ -40,9 +40,9 @@ MOST = 2000
 #: Maximum depth of a tree.
 DEPTH = 12
 #: Prior events, observed and expected, of a leaf's relative risk.
-FEW = 0.3
+RISK_PRIOR = 0.3
 #: Prior events, observed and expected, of a node when splits are compared.
-JUDGED = 1.0
+SPLIT_PRIOR = 1.0
 #: Prior time at risk in each bin, in patients, by which a leaf's hazards are shrunk.
 SHRINKAGE = 1.0
 #: Target number of batches of trees under a time limit, which is checked after each.
@@ -188,7 +188,7 @@ def _likelihood(observed: Array, expected: Array) -> Array:
 
     The terms left out have the same sum for all splits of a node.
     """
-    observed, expected = observed + JUDGED, expected + JUDGED
+    observed, expected = observed + SPLIT_PRIOR, expected + SPLIT_PRIOR
     return np.asarray(observed * np.log(observed / expected))
 
 
@@ -210,6 +210,6 @@ def _curves(leaf: Ints, nodes: int, happened: Array, at_risk: Array, average: Ar
         np.stack([np.bincount(leaf, column, nodes) for column in by_entry.T], axis=1)
         for by_entry in (happened, at_risk)
     )
-    risk = (events.sum(axis=1) + FEW) / (exposure @ average + FEW)
+    risk = (events.sum(axis=1) + RISK_PRIOR) / (exposure @ average + RISK_PRIOR)
     hazard = (events + SHRINKAGE * risk[:, None] * average) / (exposure + SHRINKAGE)
     return np.exp(-accumulate(hazard)[:, 1:])

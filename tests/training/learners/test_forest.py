@@ -8,7 +8,14 @@ import pytest
 from accomplice.training.config import ForestConfig
 from accomplice.training.estimators.hazard import TimeGrid, survival
 from accomplice.training.learners.anchor import fit_anchor
-from accomplice.training.learners.forest import FEW, JUDGED, SAMPLE, SHRINKAGE, Forest, fit_forest
+from accomplice.training.learners.forest import (
+    RISK_PRIOR,
+    SAMPLE,
+    SHRINKAGE,
+    SPLIT_PRIOR,
+    Forest,
+    fit_forest,
+)
 from accomplice.training.learners.learner import TREE_COLUMNS, strongest_columns
 from accomplice.training.learners.trees import Cuts
 from accomplice.training.metrics.concordance import harrell_c
@@ -45,7 +52,7 @@ def threshold(X):
 def curve_of(leaf, average):
     """Survival of a leaf from events and exposure (k, j) of its patients, as the module says."""
     happened, at_risk = leaf
-    hazard, risk = [], (happened.sum() + FEW) / ((at_risk @ average).sum() + FEW)
+    hazard, risk = [], (happened.sum() + RISK_PRIOR) / ((at_risk @ average).sum() + RISK_PRIOR)
     for j, base in enumerate(average):
         events, exposure = happened[:, j].sum(), at_risk[:, j].sum()
         hazard.append((events + SHRINKAGE * risk * base) / (exposure + SHRINKAGE))
@@ -84,7 +91,7 @@ class TestCurves:
         cuts = Cuts.fit(X).at[0]
 
         def score(part):
-            e, x = seen[part].sum() + JUDGED, expected[part].sum() + JUDGED
+            e, x = seen[part].sum() + SPLIT_PRIOR, expected[part].sum() + SPLIT_PRIOR
             return e * np.log(e / x)
 
         def curve(part, x):
