@@ -25,10 +25,10 @@ def check_address(host: str, *, tokens: bool) -> None:
             tokens.
     """
     try:
-        alone = ipaddress.ip_address(host).is_loopback
+        loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         raise InputError(f"--host {host}: give an address such as 127.0.0.1") from None
-    if not alone and not tokens:
+    if not loopback and not tokens:
         raise InputError(
             f"--host {host}: other machines can reach it, so it needs --tokens FILE "
             "(accomplice token NAME makes one)"

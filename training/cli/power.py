@@ -213,12 +213,12 @@ def power(
         scale=scale,
         alpha=alpha,
     )
-    points_at = sizes_of(scenario, setting.patients, sizes)
+    all_sizes = sizes_of(scenario, setting.patients, sizes)
     if cohort is not None:
         say_cohort(cohort)
     say(*assumptions(scenario, draws, None if cohort is None else marker))
     with shown("power") as tick:
-        points = curve(scenario, points_at, draws, seed, tick)
+        points = curve(scenario, all_sizes, draws, seed, tick)
         enough = needed(scenario, draws, seed, tick)
     at = next(point for point in points if point.patients == setting.patients)
     Console().print(table(points))

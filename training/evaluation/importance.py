@@ -199,7 +199,7 @@ def partial_effect(
     :func:`partial_effects`.
     """
     j = list(model.study.features).index(name)
-    at = _places(model, values[:, j], j, ALONE)
+    at = _values_to_set(model, values[:, j], j, ALONE)
     if len(at) < 2:
         return None
     rows = _sample(np.flatnonzero(~np.isnan(values[:, j])), AVERAGED)
@@ -211,7 +211,7 @@ def partial_effect(
     levels = model.study.features[name].levels or ()
     return PartialEffect(
         feature=name,
-        levels=tuple(levels[int(place)] for place in at) if levels else (),
+        levels=tuple(levels[int(value)] for value in at) if levels else (),
         at=tuple(at.tolist()),
         log_hz=Curve(value=tuple(log_hz[0]), low=tuple(low), high=tuple(high)),
     )
@@ -244,7 +244,7 @@ def surface(
         return None
     names = list(model.study.features)
     x, y = (names.index(name) for name in pair)
-    at_x, at_y = (_places(model, values[:, j], j, PAIRED) for j in (x, y))
+    at_x, at_y = (_values_to_set(model, values[:, j], j, PAIRED) for j in (x, y))
     rows = _sample(np.flatnonzero(~np.isnan(values[:, [x, y]]).any(axis=1)), AVERAGED)
     if min(len(at_x), len(at_y)) < 2 or not len(rows):
         return None
@@ -259,8 +259,8 @@ def surface(
     log_hz = _log_hz(curves).reshape(-1, *shape).mean(axis=-1)
     beyond = log_hz - log_hz.mean(axis=1, keepdims=True) - log_hz.mean(axis=2, keepdims=True)
     beyond += log_hz.mean(axis=(1, 2), keepdims=True)
-    apart = (beyond * np.sign(beyond[0])).mean(axis=(1, 2))
-    low, high = band(apart, folds, repeats)
+    departure = (beyond * np.sign(beyond[0])).mean(axis=(1, 2))
+    low, high = band(departure, folds, repeats)
     return Surface(
         x=pair[0],
         y=pair[1],
@@ -268,7 +268,7 @@ def surface(
         at_y=tuple(at_y.tolist()),
         month=month,
         survival=tuple(tuple(row) for row in alive.mean(axis=-1).tolist()),
-        interaction=Estimate(float(apart[0]), float(low), float(high)),
+        interaction=Estimate(float(departure[0]), float(low), float(high)),
     )
 
 
@@ -287,7 +287,7 @@ def _pair(model: SurvivalModel, ranked: Sequence[Importance]) -> tuple[str, str]
     return None
 
 
-def _places(model: SurvivalModel, column: Array, j: int, probabilities: Array) -> Array:
+def _values_to_set(model: SurvivalModel, column: Array, j: int, probabilities: Array) -> Array:
     """Return the values (v,), rising, to which feature ``j`` is set.
 
     They are the levels that patients have, the values of a number (see :data:`FEW`), or quantiles;

@@ -65,9 +65,9 @@ class Adjustments:
     """Columns that are adjusted for, without missing values, in each imputed data set."""
 
     preprocessor: Preprocessor
-    """Describes the columns of one feature."""
+    """The fitted preprocessing, which describes the columns."""
     place: dict[int, int]
-    """Column of one feature in the preprocessor's linear design -> its column in ``drawn``."""
+    """Column that is of one feature alone in the linear design -> the same column in ``drawn``."""
     drawn: Array
     """(m, n, c) columns; the last is the score."""
     imputed: tuple[str, ...]
@@ -96,8 +96,8 @@ class Adjustments:
         """
         cohort, fitted = covariates.cohort, covariates.preprocessor
         wanted = set(fitted.read_for(features))
-        of = [column.features[0] for column in fitted.single_columns()]
-        listed = [i for i, name in enumerate(of) if name in wanted]
+        feature_of = [column.features[0] for column in fitted.single_columns()]
+        listed = [i for i, name in enumerate(feature_of) if name in wanted]
         columns = fitted.singles(cohort.values, cohort.centre)[:, listed]
         missing = np.asarray(np.isnan(columns).any(axis=0))
         if score is None:
@@ -110,7 +110,7 @@ class Adjustments:
         treated = [] if cohort.treated is None else [cohort.treated]
         joint = np.column_stack([columns, with_it, *treated])
         drawn = impute(joint, time, event, seed)[:, :, : columns.shape[1]]
-        names = dict.fromkeys(of[listed[k]] for k in np.flatnonzero(missing))
+        names = dict.fromkeys(feature_of[listed[k]] for k in np.flatnonzero(missing))
         return cls(fitted, place, drawn, tuple(names))
 
     def columns(self, features: Iterable[str], *, score: bool = False) -> Designs:
@@ -122,11 +122,11 @@ class Adjustments:
         """
         wanted = set(self.preprocessor.read_for(features))
         left, right = self.preprocessor.pairs
-        own = [k for i, k in self.place.items() if self._of[i] in wanted]
+        own = [k for i, k in self.place.items() if self._feature_of[i] in wanted]
         pairs = [
             (self.place[a], self.place[b])
             for a, b in zip(left.tolist(), right.tolist(), strict=True)
-            if {self._of[a], self._of[b]} <= wanted
+            if {self._feature_of[a], self._feature_of[b]} <= wanted
         ]
         first, second = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
         found = []
@@ -137,6 +137,6 @@ class Adjustments:
         return tuple(found)
 
     @cached_property
-    def _of(self) -> list[str]:
-        """Feature of each column of one feature."""
+    def _feature_of(self) -> list[str]:
+        """Feature of each column that is of one feature alone."""
         return [column.features[0] for column in self.preprocessor.single_columns()]

@@ -36,7 +36,7 @@ LEAST = 1e-12
 
 
 class LogHazards(NamedTuple):
-    """Centre and variance of n patients' log cumulative hazards at the ends of J bins."""
+    """Centre and variance of n patients' log cumulative hazards at the ends of j bins."""
 
     centre: Array
     """(n, j) centre of each log cumulative hazard."""
@@ -120,12 +120,12 @@ class SurvivalInterval:
         log_hz = (terms @ self.coefficients - self.centre)[:, None]
         tilted = np.minimum(log_hz * (1 + self.course * self.log_time) + self.level, LARGEST)
         mean = np.log(np.cumsum(np.exp(tilted), axis=1))
-        steep = 1 + self.course * self.mean_log_time
+        factor = 1 + self.course * self.mean_log_time
         spread = ((terms @ self.root) ** 2).sum(axis=1)[:, None]
-        variance = spread * steep**2 + 2 * (terms @ self.joint) * steep + self.level_variance
+        variance = spread * factor**2 + 2 * (terms @ self.joint) * factor + self.level_variance
         variance += self.course_variance * (log_hz * self.mean_log_time) ** 2
-        apart = np.log(np.maximum(cumulative[:, 1:], LEAST)) - mean
-        return LogHazards(mean + apart / 2, np.maximum(variance, 0.0) + apart**2 / 4)
+        difference = np.log(np.maximum(cumulative[:, 1:], LEAST)) - mean
+        return LogHazards(mean + difference / 2, np.maximum(variance, 0.0) + difference**2 / 4)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the state by name; a number is an array without dimensions."""

@@ -161,8 +161,8 @@ def decide(
     ]
     if best is not None:
         asked.append(_not_below_best(best, tries))
-    highest = best or comparison
-    better = highest is not None and any(highest.gains[m].low > 0 for m in deciding())
+    against = best or comparison
+    better = against is not None and any(against.gains[m].low > 0 for m in deciding())
     return Decision((*asked, *rules), better)
 
 

@@ -147,9 +147,9 @@ class PackedNet(nn.Module):
             drawn = self.dropout.draw(m, width + h, n, device=x.device)[..., own]
             # The weights behind dropout are scaled up, which is cheaper than to scale the units.
             caps, scale = Caps(drawn[:, :width], drawn[:, width:]), 1 / (1 - self.dropout.share)
-        return hazard_logits(x, *self.laid_out(scale), caps)
+        return hazard_logits(x, *self.factors(scale), caps)
 
-    def laid_out(self, scale: float = 1.0) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    def factors(self, scale: float = 1.0) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         """Return the weights ``encode``, ``mix``, ``fuse`` and ``hazard`` of :func:`hazard_logits`.
 
         Args:
