@@ -122,8 +122,8 @@ def censoring_of(cohort: Cohort, time: Array, event: Bools) -> ChosenCensoring:
         strata[CENTRE] = cohort.centre
     if cohort.treated is not None:
         strata[TREATMENT] = np.nan_to_num(cohort.treated, nan=-1.0)
-    few = STRATUM <= len(cohort) <= MOST_WITH_FEATURES
-    features = _columns(cohort.prognostic()) if few else {}
+    in_range = STRATUM <= len(cohort) <= MOST_WITH_FEATURES
+    features = _columns(cohort.prognostic()) if in_range else {}
     treatment = cohort.study.treatment
     landmark = 0.0 if treatment is None else treatment.landmark
     return choose_censoring(time, event, strata, features, landmark)

@@ -93,8 +93,8 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
     def scored(weights: Censoring) -> Array:
         return arm_scores(a, e, time, event, weights, grid, curves, start, months)
 
-    every = scored(chosen.weights)
-    scores = every[-1]
+    by_month = scored(chosen.weights)
+    scores = by_month[-1]
     gained = scores[0] - scores[1]
     one_distribution = scored(censoring(time, event))[-1] if chosen.by else None
     fold = crossed.fold[rows]
@@ -118,7 +118,7 @@ def _judge(crossed: CrossFitted, config: Config) -> Evidence:
         imputed=missing.names,
         unrecorded=Unrecorded.of(hr["landmark"]),
         over_time=_over_time(crossed, missing, hr["landmark"]),
-        rmst=rmst_gain(every[:, 0] - every[:, 1], (horizon - start) / INTERVALS),
+        rmst=rmst_gain(by_month[:, 0] - by_month[:, 1], (horizon - start) / INTERVALS),
         trials=TrialRange.of(treatment),
         early=early_events(
             status,

@@ -97,9 +97,9 @@ def fit_propensity(
     terms = _terms(X, label, model)
     by_fold = [_terms(X[fold != k], label[fold != k], m) for k, m in enumerate(models)]
     if any(len(each.left) for each in (terms, *by_fold)):
-        choice, bent, _ = _cross_validated([each.beside(X) for each in by_fold], label, fold)
-        if _log_likelihood(label, bent) > _log_likelihood(label, chance):
-            model, chance = choice.fit(terms.beside(X), label), bent
+        choice, with_terms, _ = _cross_validated([each.beside(X) for each in by_fold], label, fold)
+        if _log_likelihood(label, with_terms) > _log_likelihood(label, chance):
+            model, chance = choice.fit(terms.beside(X), label), with_terms
         else:
             terms = Terms.none()
     trees, grown = boost_propensity(X, label, seed)
