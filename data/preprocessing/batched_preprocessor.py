@@ -184,7 +184,7 @@ class BatchedPreprocessor:
 
     @cached_property
     def _member(self) -> Array:
-        """(m, p) 1 where a feature is read, of a modality."""
+        """(m, p) 1 where a feature is of the modality and the models use it, else 0."""
         first = self.preprocessors[0]
         found = np.zeros((len(first.blocks), len(first.study.features)))
         for own, block in zip(found, first.blocks.values(), strict=True):

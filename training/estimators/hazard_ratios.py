@@ -176,8 +176,8 @@ def random_effects(values: Array, errors: Array) -> RandomEffects:
     weight = errors**-2
     mean = weight @ values / weight.sum()
     q, degrees = float(weight @ (values - mean) ** 2), len(values) - 1
-    spread = weight.sum() - (weight**2).sum() / weight.sum()
-    variance = max(0.0, (q - degrees) / float(spread))
+    scale = weight.sum() - (weight**2).sum() / weight.sum()
+    variance = max(0.0, (q - degrees) / float(scale))
     weight = 1 / (1 / weight + variance)
     mean = float(weight @ values / weight.sum())
     excess = max(1.0, float(weight @ (values - mean) ** 2) / degrees)

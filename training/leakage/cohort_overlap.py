@@ -36,7 +36,7 @@ FEATURES = 6
 #: Fraction of the patients who share all values of a way with another one, at which no further
 #: feature is added to it.
 DISTINCT = 0.02
-#: The same, above which there is no such way.
+#: This fraction with all features of a way, above which the way is left out.
 ALIKE = 0.3
 #: Significance level of all tests together that there are more matches than by chance; half of it
 #: is that of the test of all ways at once.

@@ -104,13 +104,13 @@ def _filled(
         event: (n,) whether the event was observed.
         rng: source of the draws.
     """
-    gone = np.isnan(Z)
-    wanted, known = np.flatnonzero(gone.any(axis=0)), np.flatnonzero(~gone.any(axis=0))
-    lacking, found = np.flatnonzero(gone.any(axis=1)), Z.copy()
+    missing = np.isnan(Z)
+    wanted, known = np.flatnonzero(missing.any(axis=0)), np.flatnonzero(~missing.any(axis=0))
+    lacking, found = np.flatnonzero(missing.any(axis=1)), Z.copy()
     for rows in np.split(lacking, range(AT_ONCE, len(lacking), AT_ONCE)):
         mean, spread, pattern = gaussian.condition(Z[rows], wanted)
-        length, direction = np.linalg.eigh(spread)
-        root = direction * np.sqrt(np.maximum(length, 0.0))[:, None, :]
+        eigenvalues, eigenvectors = np.linalg.eigh(spread)
+        root = eigenvectors * np.sqrt(np.maximum(eigenvalues, 0.0))[:, None, :]
         normal = rng.standard_normal((len(rows), len(wanted), PROPOSALS))
         proposed = mean[:, :, None] + root[pattern] @ normal
         log_hz = (Z[rows][:, known] @ beta[known])[:, None] + beta[wanted] @ proposed
@@ -119,7 +119,7 @@ def _filled(
         # The largest sum with Gumbel noise is a draw in proportion to the likelihoods.
         taken = np.argmax(likelihood + rng.gumbel(size=likelihood.shape), axis=1)
         found[np.ix_(rows, wanted)] = proposed[np.arange(len(rows)), :, taken]
-    return np.where(gone, found, Z)
+    return np.where(missing, found, Z)
 
 
 def _parameters(X: Array, rng: np.random.Generator) -> Gaussian:
