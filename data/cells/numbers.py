@@ -131,12 +131,12 @@ class NumberFormat:
         return None if self.unit is None else unit_of(_plain(self.unit))
 
 
-def number_of(text: str, known: NumberFormat) -> tuple[float, bool, bool]:
+def number_of(text: str, column_format: NumberFormat) -> tuple[float, bool, bool]:
     """Read one cell alone.
 
     Args:
         text: the cell.
-        known: format of its column.
+        column_format: format of its column.
 
     Returns:
         The number, NaN if the cell is missing or no number; whether the cell is neither missing nor
@@ -144,80 +144,80 @@ def number_of(text: str, known: NumberFormat) -> tuple[float, bool, bool]:
     """
     cell = text.strip()
     lower = cell.lower()
-    if not cell or lower in known.words or lower in NO_NUMBERS:
+    if not cell or lower in column_format.words or lower in NO_NUMBERS:
         return math.nan, False, False
-    if known.mapped and (level := as_level(cell)) in known.mapped:
-        meant = known.mapped[level]
+    if column_format.mapped and (level := as_level(cell)) in column_format.mapped:
+        meant = column_format.mapped[level]
         return (math.nan if meant is None else float(meant)), False, False
     bound = False
-    if known.decimal != "," and _PLAIN.fullmatch(cell):
+    if column_format.decimal != "," and _PLAIN.fullmatch(cell):
         value = float(cell)
     else:
-        value, bound = _read(cell, known) if len(cell) <= LONGEST else (math.nan, False)
+        value, bound = _read(cell, column_format) if len(cell) <= LONGEST else (math.nan, False)
     if not math.isfinite(value):
         return math.nan, True, False
-    return known.replaced.get(value, value), False, bound
+    return column_format.replaced.get(value, value), False, bound
 
 
-def _read(cell: str, known: NumberFormat) -> tuple[float, bool]:
+def _read(cell: str, column_format: NumberFormat) -> tuple[float, bool]:
     """Return the number of a cell in any spelling, NaN if it is none, and whether it is a bound."""
     match = _CELL.fullmatch(_plain(cell))
     if match is None:
         return math.nan, False
     unit = (match["unit"] or "").strip()
     bound = bool(match["bound"] or match["plus"])
-    if (unit and unit_of(unit) != known.named_unit) or (bound and not known.bounds):
+    if (unit and unit_of(unit) != column_format.named_unit) or (bound and not column_format.bounds):
         return math.nan, False
     core = match["number"].replace("'", "").strip()
     vote = _vote(core)
-    mark = vote if vote in (".", ",") else known.decimal
+    mark = vote if vote in (".", ",") else column_format.decimal
     if mark is None and vote == "open" and "," in core:
         return math.nan, False
     return _number(core, vote, mark or "."), bound
 
 
-def number_column(column: pd.Series, known: NumberFormat) -> NumberColumn:
+def number_column(column: pd.Series, column_format: NumberFormat) -> NumberColumn:
     """Read a column (n,) as numbers: its cells alone or together, as its format says.
 
     Args:
         column: the cells (n,).
-        known: format of the column.
+        column_format: format of the column.
     """
-    mapped = known.mapped or {}
+    mapped = column_format.mapped or {}
     if pd.api.types.is_numeric_dtype(column.dtype):
         numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
         bad = np.isinf(numbers)
         numbers = np.where(bad, np.nan, numbers)
-        for number, other in known.replaced.items():
+        for number, other in column_format.replaced.items():
             numbers[numbers == number] = other
         return NumberColumn(numbers, bad, np.zeros(len(numbers), dtype=bool))
-    if known.decimal == "," and column.dtype == object:
+    if column_format.decimal == "," and column.dtype == object:
         # A number is no text, whose point would group thousands.
         measured = np.array([_is_number(cell) for cell in column], dtype=bool)
         if measured.any():
-            return _mixed(column, measured, known)
+            return _mixed(column, measured, column_format)
     text = column.astype("string").str.strip()
-    words = {*known.words, *NO_NUMBERS}
+    words = {*column_format.words, *NO_NUMBERS}
     empty = (text.isna() | text.str.lower().isin(words)).to_numpy(dtype=bool)
     numbers = to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     numbers = np.where(np.isinf(numbers) | empty, np.nan, numbers)
     odd = np.isnan(numbers) & ~empty
     bound = np.zeros(len(numbers), dtype=bool)
-    if known.alone:
-        return _alone(text, numbers, empty, known)
-    if not (odd.any() or mapped or known.decimal == ","):
+    if column_format.alone:
+        return _alone(text, numbers, empty, column_format)
+    if not (odd.any() or mapped or column_format.decimal == ","):
         return NumberColumn(numbers, odd, bound)
     codes, distinct = pd.factorize(text.where(~empty), use_na_sentinel=True)
     texts = [as_level(cell) for cell in distinct]
     left = [i for i, cell in enumerate(texts) if cell not in mapped]
-    read = read_numbers([texts[i] for i in left], known.decimal, known.unit)
+    read = read_numbers([texts[i] for i in left], column_format.decimal, column_format.unit)
     values, bounds = np.full(len(texts) + 1, np.nan), np.zeros(len(texts) + 1, dtype=bool)
     values[left], bounds[left] = read.values, read.bound
     # A text that only a plain parser reads stays a number.
     plain = np.array([*to_numeric(pd.Series(texts), errors="coerce"), np.nan])
-    if known.decimal != "," and read.mark is None:
+    if column_format.decimal != "," and read.mark is None:
         values = np.where(np.isnan(values) & np.isfinite(plain), plain, values)
-    if not known.bounds:
+    if not column_format.bounds:
         values[bounds] = np.nan
     for i, cell in enumerate(texts):
         if cell in mapped:
@@ -241,10 +241,12 @@ def _float(number: float) -> float:
         return math.inf
 
 
-def _mixed(column: pd.Series, measured: Bools, known: NumberFormat) -> NumberColumn:
+def _mixed(column: pd.Series, measured: Bools, column_format: NumberFormat) -> NumberColumn:
     """Read a column (n,) of texts that has numbers at the rows ``measured`` (n,)."""
-    read = number_column(column.mask(measured, None).astype("string"), known)
-    numbers = number_column(pd.Series([_float(c) for c in column[measured]], dtype=float), known)
+    read = number_column(column.mask(measured, None).astype("string"), column_format)
+    numbers = number_column(
+        pd.Series([_float(c) for c in column[measured]], dtype=float), column_format
+    )
     for array, own in zip(
         (read.values, read.bad, read.bound),
         (numbers.values, numbers.bad, numbers.bound),
@@ -254,24 +256,26 @@ def _mixed(column: pd.Series, measured: Bools, known: NumberFormat) -> NumberCol
     return read
 
 
-def _alone(text: pd.Series[str], numbers: Array, empty: Bools, known: NumberFormat) -> NumberColumn:
+def _alone(
+    text: pd.Series[str], numbers: Array, empty: Bools, column_format: NumberFormat
+) -> NumberColumn:
     """Read each cell of a column alone.
 
     Args:
         text: the cells (n,).
         numbers: numbers (n,) that a plain parser reads, NaN elsewhere.
         empty: whether a cell is missing (n,).
-        known: format of the column.
+        column_format: format of the column.
     """
     values, bad = numbers.copy(), np.zeros(len(numbers), dtype=bool)
     bound = bad.copy()
-    for number, other in known.replaced.items():
+    for number, other in column_format.replaced.items():
         values[numbers == number] = other
-    every = bool(known.mapped) or known.decimal == ","
+    every = bool(column_format.mapped) or column_format.decimal == ","
     rows = np.flatnonzero(~empty & (every | np.isnan(numbers)))
     if len(rows):
         codes, distinct = pd.factorize(text.iloc[rows])
-        read = [number_of(cell, known) for cell in distinct]
+        read = [number_of(cell, column_format) for cell in distinct]
         for array, column in zip((values, bad, bound), zip(*read, strict=True), strict=True):
             array[rows] = np.array(column)[codes]
     return NumberColumn(values, bad, bound)

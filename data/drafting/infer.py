@@ -86,7 +86,7 @@ class Inferred:
     spec: dict[str, Any]
     """The feature as in the study file."""
     codes: Array
-    """(n,) its values, or positions of its levels, of an ordinal in its whole code; NaN is
+    """(n,) its values, or the positions of its levels (for an ordinal in the whole code); NaN is
     missing."""
     ordinal: Ordinal | None = None
     """The known ordered code that it follows."""

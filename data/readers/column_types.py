@@ -63,23 +63,23 @@ def without_missing_words(cells: pd.Series, words: Words) -> tuple[pd.Series, bo
     """
     codes, distinct = pd.factorize(cells, use_na_sentinel=True)
     known = _words(distinct)
-    blank, also = words.blank(str(cells.name)), words.no_numbers(str(cells.name))
+    blank, among_numbers = words.blank(str(cells.name)), words.no_numbers(str(cells.name))
     if has_plus(distinct):
         blank -= {"-"}
-    gone = {i for i, word in known.items() if word in blank}
-    others = {i for i, word in known.items() if word in also}
-    if not (gone or others):
+    emptied = {i for i, word in known.items() if word in blank}
+    others = {i for i, word in known.items() if word in among_numbers}
+    if not (emptied or others):
         return cells, False
-    left = [text for i, text in enumerate(distinct) if i not in gone and i not in others]
+    left = [text for i, text in enumerate(distinct) if i not in emptied and i not in others]
     numbers = _are_numbers(left)
-    gone |= others if numbers else set()
-    if gone:
-        cells = cells.mask(np.isin(codes, [*gone]))
+    emptied |= others if numbers else set()
+    if emptied:
+        cells = cells.mask(np.isin(codes, [*emptied]))
     if numbers:
         return to_numeric(cells), True
     if not others and left and {*left} <= _TRUE | _FALSE:
         return _truth(cells), True
-    return cells, bool(gone)
+    return cells, bool(emptied)
 
 
 def as_column_type(cells: pd.Series, found: Collection[int], words: Words) -> pd.Series:
@@ -98,8 +98,8 @@ def as_column_type(cells: pd.Series, found: Collection[int], words: Words) -> pd
     blank = words.blank(str(cells.name))
     if kind in (int, float):
         blank |= words.no_numbers(str(cells.name))
-    if gone := [i for i, word in _words(distinct).items() if word in blank]:
-        cells = cells.mask(np.isin(codes, gone))
+    if emptied := [i for i, word in _words(distinct).items() if word in blank]:
+        cells = cells.mask(np.isin(codes, emptied))
     if kind in (int, float):
         return to_numeric(cells).astype(kind)
     return cells if kind is str else _truth(cells).astype(kind)

@@ -80,9 +80,9 @@ class Effect:
         """Return the effect on n patients from coded features (n, p) other than the treatment."""
         single = self.preprocessor.singles(values, centre)
         X, spread, pattern = self._expected(single)
-        slopes, certain = self.theta[1:], self.covariance[1:, 1:]
+        slopes, covariance = self.theta[1:], self.covariance[1:, 1:]
         # Variance of a product of two independent normal vectors: coefficients and values.
-        missing = np.einsum("kij,ij->k", spread, np.outer(slopes, slopes) + certain)
+        missing = np.einsum("kij,ij->k", spread, np.outer(slopes, slopes) + covariance)
         variance = np.einsum("ni,ij,nj->n", X, self.covariance, X) + missing[pattern]
         variance += UNEXPLAINED**2
         chance = self.propensity.chance(self.preprocessor.design(single, values), centre)
