@@ -32,7 +32,7 @@ from accomplice.training.estimators.logistic import (
 from accomplice.training.treatment.propensity.boosted import boost_propensity
 from accomplice.training.treatment.propensity.rare_regions import rare_regions
 from accomplice.training.treatment.propensity.score import Propensity, indicators, only_linear
-from accomplice.training.treatment.propensity.terms import Terms, candidates, chosen, judged
+from accomplice.training.treatment.propensity.terms import Terms, candidates, chosen, sampled_rows
 
 #: Maximum number of patients in a fit, which suffices for the few coefficients.
 MOST_PATIENTS = 20_000
