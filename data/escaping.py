@@ -31,7 +31,7 @@ _ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
 #: Start of a cell that a spreadsheet runs as a formula, or of one that was quoted before.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 #: A number, which a spreadsheet reads as one.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def printable(text: str, *, lines: bool = False) -> str:

@@ -46,9 +46,10 @@ _CELL = re.compile(
     r"(?P<number>[-+]?(?:\d[\d.,' ]*|[.,]\d+)(?:e[-+]?\d+)?)"
     r"(?P<plus> ?(?:\+|(?:or|and) (?:older|over|more|above)))? ?(?P<unit>\D.*)?"
 )
-#: A number without grouped digits; a decimal point is optional.
-_PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-#: Maximum number of characters of a cell that is read alone, unless it is a plain number.
+#: A number without grouped digits; a decimal point is optional. Digits match in one way alone, so
+#: that a long text takes no time that grows with the square of its length.
+_PLAIN = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
+#: Most characters of a cell that is read alone, unless it is a plain number.
 LONGEST = 64
 #: Mark -> pattern of a whole number whose thousands are grouped by the mark.
 _GROUPED = {mark: re.compile(rf"[-+]?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+") for mark in ".,"}

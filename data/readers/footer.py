@@ -14,7 +14,7 @@ _SUMMARY = re.compile(
 )
 
 #: A text of three words, or of a word and its value, as in ``source: registry``.
-_REMARK = re.compile(r"\w+\s*[:=]\s+\S|\w+\s+\S*\w\S*\s+\S*\w")
+_REMARK = re.compile(r"\b\w+\s*[:=]\s+\S|\b\w+\s+[^\w\s]*\w\S*\s+[^\w\s]*\w")
 
 
 def is_summary(cells: Sequence[str]) -> bool:
