@@ -140,7 +140,8 @@ def serve(host: str, port: int, certificate: Path | None = None, key: Path | Non
         except InputError as error:
             report_unable(error)
             return UNABLE
-        code = Supervisor(listener, partial(work, config), *tied).run()
+        scheme = "http" if tls is None else "https"
+        code = Supervisor(listener, partial(work, config, scheme), *tied).run()
     if select.select(tied, [], [], 0)[0]:
         # The process that would remove them has ended.
         for each in filter(None, (folder, handover)):

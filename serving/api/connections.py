@@ -1,14 +1,18 @@
 """Connections of the server: uvicorn's HTTP protocol with limits of headers, time and number.
 
-uvicorn's protocol reads headers of any length for any time and keeps any number of connections.
-Here a connection is closed if
+uvicorn's protocol reads headers of any length for any time, parses all requests that a client sends
+ahead, and keeps any number of connections. Here what follows an unanswered request is kept as it
+came, and a connection is closed if
 
-- its headers are longer than `LONGEST_HEADERS` or take longer than `SLOWEST_HEADERS`, or a body
-  that is not read for a refused request takes longer than `SLOWEST_MESSAGE`;
+- its headers are longer than `LONGEST_HEADERS`, more than `MOST_HEADERS` or take longer than
+  `SLOWEST_HEADERS`, or a body that is not read for a refused request takes longer than
+  `SLOWEST_MESSAGE`;
 - it is idle between two requests;
-- its client reads nothing of an answer for `SLOWEST_READER`;
-- too many are open from its address or in all. The oldest one without a request that passed the
-  guard is then closed, so that idle connections do not exclude other clients.
+- its client takes nothing of an answer for `SLOWEST_READER`;
+- others are opened beyond a number by address or in all. The one closed is then the oldest without
+  a request that passed the guard, so that connections that ask for nothing keep nobody away.
+
+An encrypted connection is counted from its beginning, before there is a key.
 """
 
 from __future__ import annotations
@@ -23,18 +27,26 @@ import os
 import resource
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from ssl import SSLContext
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import get_remote_addr
 
 from accomplice.serving.api.errors import envelope
 from accomplice.serving.api.guard import ADMITTED
+from accomplice.serving.api.tokens import CONCURRENCY_VARIABLE
+from accomplice.serving.api.transport import Encryption, Flow
 from accomplice.serving.deployment.listener import read_proxy
 
 #: Maximum size in bytes of a request's line, headers and trailers.
 LONGEST_HEADERS = 2**16
-#: Maximum time in seconds to receive them, from the connection's beginning or the last answer on.
+#: Maximum of a request's headers and trailers.
+MOST_HEADERS = 100
+#: Bytes that are parsed at once, except those of a body: they hold few whole requests.
+PIECE = 2**10
+#: Maximum of seconds to receive them, and between two requests.
 SLOWEST_HEADERS = 10.0
 #: Maximum time in seconds to receive a request whose answer does not wait for its body.
 SLOWEST_MESSAGE = 30.0
@@ -50,7 +62,9 @@ NETWORK = 64
 PAUSE = 1.0
 
 #: Error of a request whose headers are too long.
-ERROR = json.dumps(envelope("headers_too_long", "the headers are too long: 64 kB at most")).encode()
+ERROR = json.dumps(
+    envelope("headers_too_long", f"the headers are too long: 64 kB and {MOST_HEADERS} at most")
+).encode()
 #: Answer to such a request.
 TOO_LONG = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
@@ -105,9 +119,11 @@ class Connections:
         of_owner[new] = None
         self._number += 1
         if len(of_owner) > self._of_address and owner != self._proxy:
-            self._close_one(owner)
+            self._close(self._chosen([owner]) or new)
         elif self._number > self._most:
-            self._close_one(max(self._open, key=lambda each: len(self._open[each])))
+            # A proxy's are those of many clients.
+            others = [each for each in self._open if each != self._proxy]
+            self._close(self._chosen(others) or self._chosen(self._open) or new)
         if self._timer is None:
             self._timer = new.loop.call_later(PAUSE, self._close_overdue, new.loop)
 
@@ -120,11 +136,19 @@ class Connections:
             if not of_owner:
                 del self._open[old.owner]
 
-    def _close_one(self, owner: str) -> None:
-        """Close an address's oldest idle connection, preferably one without any request yet."""
-        waiting = [each for each in self._open[owner] if not each.under_way]
-        silent = (each for each in waiting if each.cycle is None)
-        chosen = next(silent, waiting[0]) if waiting else next(reversed(self._open[owner]))
+    def _chosen(self, owners: Iterable[str]) -> Connection | None:
+        """Return the connection to be closed of those that wait; None where none waits.
+
+        It is the oldest of the address with most, preferably one without any request yet.
+
+        Args:
+            owners: the addresses.
+        """
+        waiting = ([c for c in self._open[each] if not c.has_place] for each in owners)
+        found = max(waiting, key=len, default=[])
+        return next((each for each in found if each.cycle is None), found[0]) if found else None
+
+    def _close(self, chosen: Connection) -> None:
         self.remove(chosen)
         chosen.transport.abort()
 
@@ -134,9 +158,8 @@ class Connections:
         for of_owner in [*self._open.values()]:
             for each in [*of_owner]:
                 if each.is_over(now):
-                    self.remove(each)
-                    each.transport.abort()
-        self._timer = loop.call_later(PAUSE, self._close_overdue, loop) if self._open else None
+                    self._close(each)
+        self._timer = loop.call_later(PAUSE, self._look, loop) if self._open else None
 
 
 class Connection(HttpToolsProtocol):
@@ -144,26 +167,36 @@ class Connection(HttpToolsProtocol):
 
     Args:
         open_connections: all connections of the server.
+        tls: certificate and key; None to answer without encryption.
         options: those of uvicorn.
     """
 
-    def __init__(self, *, open_connections: Connections, **options: Any) -> None:
+    flow: Flow
+
+    def __init__(
+        self, *, open_connections: Connections, tls: SSLContext | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.owner = ""
         """Address of the client, or its network."""
-        self._connections = open_connections
-        # Time by which the client has to send something; infinite if it need not.
+        self._connections, self._tls = open_connections, tls
+        # The request that is being answered, or was last.
+        self._answered: RequestResponseCycle | None = None
+        # Bytes that came in behind a request that waits, and bytes of a body that are to come in.
+        self._kept, self._of_body = b"", 0
+        # Time until which the client has to send something; infinite if it need not.
         self._until = math.inf
         # Time since which the client has left bytes unread, or infinity, and their number.
         self._stuck, self._unsent = math.inf, 0
-        # Bytes of complete headers, and bytes that the parser has not yet returned as a part.
-        self._headers = self._unread = 0
+        # Bytes and number of the headers that are complete, and bytes of which the parser has made
+        # nothing.
+        self._headers = self._number = self._unread = 0
         self._has_headers = False
 
     @property
     def under_way(self) -> bool:
         """Whether a request of the connection has passed the guard and is not answered yet."""
-        cycle = self.cycle
+        cycle = self._answered
         if cycle is None or cycle.response_complete:
             return False
         return ADMITTED in cycle.scope["state"]
@@ -182,11 +215,17 @@ class Connection(HttpToolsProtocol):
         return self._unsent >= before
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Register a new connection, and set its first deadline."""
-        super().connection_made(transport)
-        self.owner = owner_of(self.client[0]) if self.client else ""
+        """Begin with a new connection, and again once it is encrypted."""
         self._until = self.loop.time() + SLOWEST_HEADERS
-        self._connections.add(self)
+        if self.transport is None:
+            client = get_remote_addr(transport)
+            self.owner, self.transport = owner_of(client[0]) if client else "", transport
+            self._connections.add(self)
+            if self._tls is not None and not transport.is_closing():
+                self._encrypt(transport, self._tls)
+                return
+        super().connection_made(transport)
+        self.flow = Flow(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Remove the lost connection."""
@@ -194,13 +233,18 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse bytes from the client, unless the headers are too long."""
-        if self.transport.is_closing():
-            return
-        self._unread += len(data)
-        super().data_received(data)
-        if self._headers + self._unread > LONGEST_HEADERS:
-            self._refuse_headers()
+        """Read bytes of the client; keep those that follow a request that waits for another."""
+        data, begin, self._kept = self._kept + data, 0, b""
+        while begin < len(data) and not (self.pipeline or self.transport.is_closing()):
+            end = begin + max(PIECE, self._of_body)
+            self._unread += len(data[begin:end])
+            super().data_received(data[begin:end])
+            if self._headers + self._unread > LONGEST_HEADERS or self._number > MOST_HEADERS:
+                self._refuse_headers()
+            begin = end
+        if not self.transport.is_closing():
+            self._kept = data[begin:]
+            self.flow.hold(bool(self._kept))
 
     def send_400_response(self, msg: str) -> None:
         """Refuse bytes that are not HTTP, unless the connection is being closed."""
@@ -210,7 +254,8 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Reset the counts at the beginning of a request."""
         super().on_message_begin()
-        self._headers, self._has_headers = 0, False
+        self._headers = self._number = self._of_body = 0
+        self._has_headers = False
 
     def on_url(self, url: bytes) -> None:
         """Count a part of the request's line."""
@@ -223,13 +268,17 @@ class Connection(HttpToolsProtocol):
         self._unread = 0
         # With the colon, a blank and the line's end.
         self._headers += len(name) + len(value) + 4
-        if not self._has_headers:
-            super().on_header(name, value)
+        self._number += 1
+        if self._has_headers:
+            return
+        super().on_header(name, value)
+        if name.lower() == b"content-length" and value.isdigit():
+            self._of_body = int(value[:20])
 
     def on_headers_complete(self) -> None:
         """Start the answer, unless the headers are too long."""
         self._has_headers = True
-        if self._headers > LONGEST_HEADERS:
+        if self._headers > LONGEST_HEADERS or self._number > MOST_HEADERS:
             self._refuse_headers()
         else:
             super().on_headers_complete()
@@ -237,11 +286,12 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Receive a part of the body."""
         self._unread = 0
+        self._of_body = max(0, self._of_body - len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Set the deadline after a complete request."""
-        self._unread = 0
+        """End with a request."""
+        self._unread = self._of_body = 0
         super().on_message_complete()
         # After an early refusal wait for the next request; else the guard limits the answer's time.
         early = self.cycle is not None and self.cycle.response_complete
@@ -252,6 +302,8 @@ class Connection(HttpToolsProtocol):
         if not self.cycle.more_body:
             self._until = self.loop.time() + SLOWEST_HEADERS
         super().on_response_complete()
+        if self._kept:
+            self.loop.call_soon(self.data_received, b"")
 
     def pause_writing(self) -> None:
         """Pause the answer, which the client reads too slowly."""
@@ -266,9 +318,25 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        waits = cycle.more_body
+        self._answered, waits = cycle, cycle.more_body
         self._until = self.loop.time() + SLOWEST_MESSAGE if waits else math.inf
         super()._start_asgi_task(cycle, app)
+
+    def _encrypt(self, transport: asyncio.Transport, tls: SSLContext) -> None:
+        """Agree with the client on a key; a client that has none by then is closed."""
+        agreed = self.loop.create_future()
+        agreed.add_done_callback(self._end_without_key)
+        between = Encryption(
+            *(self.loop, self, tls, agreed),
+            server_side=True,
+            ssl_handshake_timeout=math.ceil(SLOWEST_HEADERS),
+        )
+        transport.set_protocol(between)
+        between.connection_made(transport)
+
+    def _end_without_key(self, agreed: asyncio.Future[None]) -> None:
+        if agreed.cancelled() or agreed.exception() is not None or self.flow is None:
+            self._connections.remove(self)
 
     def _should_upgrade_to_ws(self) -> bool:
         return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from ssl import SSLContext
-from typing import Any
 
 import uvicorn
 
@@ -26,12 +25,11 @@ def http_config(
         connections: open connections of the server, and their limits.
         tls: certificate and key; None to answer without encryption.
     """
-    options: dict[str, Any] = {}
-    if tls is not None:
-        options["ssl_context_factory"] = lambda *_: tls
+    opened = Connections.of_environment()
     return uvicorn.Config(
         app,
-        http=partial(Connection, open_connections=connections),  # type: ignore[arg-type]
+        # uvicorn is told of no TLS: it would count no connection before there is a key.
+        http=partial(Connection, open_connections=opened, tls=tls),  # type: ignore[arg-type]
         ws="none",
         interface="asgi3",
         lifespan="on",
@@ -45,5 +43,4 @@ def http_config(
         server_header=False,
         # A client's address is that of its connection, whatever its headers say.
         proxy_headers=False,
-        **options,
     )

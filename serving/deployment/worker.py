@@ -8,9 +8,7 @@ import signal
 import socket
 import threading
 import time
-from functools import partial
 from types import FrameType
-from typing import Any
 
 import uvicorn
 
@@ -21,21 +19,22 @@ from accomplice.serving.api.errors import logger
 DRAIN = 20.0
 #: The same after the supervisor has ended, when nothing else would end the worker.
 ORPHANED = 1.0
-#: Maximum time in seconds of a TLS handshake; asyncio's default is 60.
-HANDSHAKE = 10.0
 
 
-def work(config: uvicorn.Config, listener: socket.socket, channel: int, supervisor: int) -> int:
-    """Serve a listening socket until asked to end, and return the exit code.
+def work(
+    config: uvicorn.Config, scheme: str, listener: socket.socket, channel: int, supervisor: int
+) -> int:
+    """Serve a listening socket until told to end, and return the exit code.
 
     Args:
         config: uvicorn's configuration, with the application.
+        scheme: ``http`` or ``https``, for the log.
         listener: the listening socket.
         channel: file descriptor to write to when ready, and to close when ending.
         supervisor: file descriptor that can be read once the supervisor has ended.
     """
     threading.Thread(target=_end_with, args=(supervisor,), name="supervisor", daemon=True).start()
-    _Server(config, channel).run(sockets=[listener])
+    _Server(config, scheme, channel).run(sockets=[listener])
     return 0
 
 
@@ -50,22 +49,18 @@ def _end_with(supervisor: int) -> None:
 class _Server(uvicorn.Server):
     """uvicorn's server, which reports its state to the supervisor and ends within ``DRAIN``."""
 
-    def __init__(self, config: uvicorn.Config, channel: int) -> None:
+    def __init__(self, config: uvicorn.Config, scheme: str, channel: int) -> None:
         super().__init__(config)
-        self._channel = channel
+        self._scheme, self._channel = scheme, channel
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, then listen, and report that to the supervisor."""
-        if self.config.is_ssl:
-            loop: Any = asyncio.get_running_loop()
-            # uvicorn has no setting of it.
-            loop.create_server = partial(loop.create_server, ssl_handshake_timeout=HANDSHAKE)
+        """Start the application, then listen, and say so."""
         await super().startup(sockets)
         if self.started:
             os.write(self._channel, b"+")
             host, port = (sockets or [])[0].getsockname()[:2]
             name = f"[{host}]" if ":" in host else host
-            logger.info("answering at http%s://%s:%d", "s" * self.config.is_ssl, name, port)
+            logger.info("answering at %s://%s:%d", self._scheme, name, port)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the socket, let running requests end, and abort those that take too long."""

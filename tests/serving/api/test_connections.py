@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from ssl import SSLContext
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ import uvicorn
 
 from accomplice.data.errors import InputError
 from accomplice.serving.api import connections
-from accomplice.serving.api.connections import Connections, owner_of
+from accomplice.serving.api.connections import MOST_HEADERS, PIECE, Connections, owner_of
 from accomplice.serving.api.guard import ADMITTED
 from accomplice.serving.deployment.http_server import http_config
 from accomplice.serving.deployment.listener import PROXY_VARIABLE
@@ -46,17 +49,24 @@ class App:
         if scope["method"] == "POST" and scope["path"] != "/refused":
             while (await receive()).get("more_body"):
                 pass
+        while scope["path"] == "/listen" and not self.go.is_set():
+            # As Starlette does, to hear that the client has gone.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(receive(), 0.001)
         parts = PARTS if scope["path"] == "/large" else 1
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for i in range(parts):
-            part = {"type": "http.response.body", "body": b"x" * 2**16, "more_body": i < parts - 1}
+            size = 1 if scope["path"] == "/few" else 2**16
+            part = {"type": "http.response.body", "body": b"x" * size, "more_body": i < parts - 1}
             await send(part)
             self.sent += 1
 
 
 class Server:
-    def __init__(self, app: App, **limits: Any) -> None:
+    def __init__(self, app: App, tls: SSLContext | None = None, **limits: Any) -> None:
         self.app, self.connections = app, Connections(**limits)
+        config = http_config(app, tls)
+        config.http = partial(config.http, open_connections=self.connections)  # type: ignore[arg-type]
         self.listener = socket.create_server((HOST, 0))
         self.uvicorn = uvicorn.Server(http_config(app, self.connections))
         self.thread = threading.Thread(target=self.uvicorn.run, args=([self.listener],))
@@ -191,6 +201,44 @@ def test_long_headers_are_refused_in_words_and_others_are_not(server: Server) ->
         assert rest(connection).startswith(b"HTTP/1.1 200 ")
 
 
+def test_more_headers_than_a_client_sends_are_refused(server: Server) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%b\r\n"
+    for number, status in ((MOST_HEADERS - 2, b"200"), (MOST_HEADERS - 1, b"431")):
+        with server.connect(head % (b"a:\r\n" * number)) as connection:
+            assert rest(connection)[9:12] == status
+    with server.connect(b"GET / HTTP/1.1\r\n") as connection:
+        # None of them is kept, and they are not waited for.
+        connection.sendall(b"a:\r\n" * 12_000)
+        assert rest(connection)[9:12] == b"431"
+
+
+def test_requests_sent_ahead_wait_as_they_came(server: Server) -> None:
+    few, post = GET.replace(b"/", b"/few", 1), b"POST /few HTTP/1.1\r\nHost: a\r\n"
+    body = post + b"Content-Length: 5000\r\n\r\n" + b"x" * 5000
+    parts = b"1388\r\n" + b"y" * 5000 + b"\r\n" + b"1\r\nz\r\n" * 500 + b"0\r\n\r\n"
+    chunks = post + b"Transfer-Encoding: chunked\r\n\r\n" + parts
+    with server.connect(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n") as connection:
+        connection.sendall(few * 2000 + (body + few + chunks) * 3)
+        time.sleep(0.2)
+        (one,) = server.uvicorn.server_state.connections
+        # Nearly all are kept as bytes: parsed, they would take eighty times the memory.
+        assert len(one.pipeline) <= PIECE // len(few) + 1
+        server.app.go.set()
+        connection.sendall(few.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        answers = rest(connection)
+    assert answers.count(b"HTTP/1.1 200 ") == 1 + 2000 + 9 + 1
+
+
+def test_what_is_sent_ahead_without_an_end_is_not_read(server: Server) -> None:
+    with server.connect(b"POST /listen HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n") as one:
+        one.settimeout(0.5)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 2**26:
+                sent += one.send(GET * 1000)
+        assert sent < 2**25
+
+
 def test_trailers_are_left_out(server: Server) -> None:
     chunks = b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: y\r\n\r\n"
     with server.connect(b"POST / HTTP/1.1\r\nHost: a\r\n" + chunks + GET) as connection:
@@ -262,6 +310,29 @@ def test_beyond_all_the_address_with_most_connections_loses_one() -> None:
     loud, others = opened(made, *"a" * 8), opened(made, *"bcdefghi")
     assert [each.aborted for each in loud] == [True] * 4 + [False] * 4
     assert not any(each.aborted for each in others)
+
+
+def test_beyond_all_a_request_under_way_is_closed_for_no_address() -> None:
+    made = Connections(of_address=10, most=12)
+    pool = opened(made, *"a" * 5, place=True)
+    waiting = opened(made, "a", "a")
+    crowd = opened(made, *map(str, range(40)))
+    assert not any(each.aborted for each in pool)
+    assert [each.aborted for each in waiting] == [True, True]
+    assert [each.aborted for each in crowd] == [True] * 33 + [False] * 7
+
+
+def test_beyond_all_a_proxy_is_the_last_to_lose_one() -> None:
+    made = Connections(proxy="a", of_address=10, most=12)
+    proxy = opened(made, *"a" * 8)
+    crowd = opened(made, *map(str, range(40)))
+    assert not any(each.aborted for each in proxy)
+    assert sum(each.aborted for each in crowd) == 36
+
+
+def test_where_all_of_all_have_a_place_the_new_one_is_closed() -> None:
+    made = Connections(of_address=10, most=2)
+    assert [each.aborted for each in opened(made, *"abc", place=True)] == [False, False, True]
 
 
 def test_a_proxy_may_have_as_many_as_there_are() -> None:
