@@ -16,8 +16,10 @@ from accomplice.serving.deployment.signatures import check_signature
 from accomplice.training.models.manifest import (
     LARGEST,
     MANIFEST,
+    SHORT,
     SIGNATURE,
     digest_of,
+    read_file,
     read_folder,
 )
 
@@ -29,6 +31,8 @@ SUMS_SIGNATURE = f"{SUMS}.sig"
 BUNDLE = Path("src", "bundle")
 #: Files that the checksums leave out: themselves and the signatures.
 UNLISTED = (SUMS, SUMS_SIGNATURE, (BUNDLE / SIGNATURE).as_posix())
+#: Maximum of bytes of the checksums, and of a file that is none of the bundle's.
+LONGEST_SUMS, LARGEST_OTHER = 1 << 20, 1 << 26
 #: Folder of Python's compiled modules; a trusted copy has none.
 COMPILED = "__pycache__"
 
@@ -51,8 +55,9 @@ def check_bento(bento: Path) -> None:
         InputError: a file was changed, added or removed, or the bundle was changed.
     """
     digest_of(bento / BUNDLE)
-    if (bento / SUMS).is_file():
-        _read_bento(bento)
+    sums = read_file(bento / SUMS, LONGEST_SUMS)
+    for _ in () if sums is None else _checked(bento, sums):
+        pass
 
 
 def trusted_copy(path: Path, keys: Path, folder: Path) -> Path:
@@ -76,42 +81,43 @@ def trusted_copy(path: Path, keys: Path, folder: Path) -> Path:
         content = read_folder(path)
         check_signature(content.signature, content.files[MANIFEST], keys, path)
         return content.write(copied)
-    signature = path / SUMS_SIGNATURE
-    if not signature.is_file() or not (path / SUMS).is_file():
-        check_signature(None, b"", keys, path)
-    files = _read_bento(path)
-    check_signature(signature.read_bytes(), files[SUMS], keys, path)
-    for name, raw in files.items():
+    signature, sums = read_file(path / SUMS_SIGNATURE, SHORT), read_file(path / SUMS, LONGEST_SUMS)
+    # First of all, so that nothing else of an unsigned Bento is read.
+    check_signature(None if sums is None else signature, sums or b"", keys, path)
+    for name, raw in _checked(path, sums or b""):
         (copied / name).parent.mkdir(parents=True, exist_ok=True)
         (copied / name).write_bytes(raw)
     return copied
 
 
-def _read_bento(bento: Path) -> dict[str, bytes]:
-    """Return the content of the listed files and of the list by name.
+def _checked(bento: Path, sums: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each listed file, checked, and then of the list.
+
+    Args:
+        bento: folder of the Bento.
+        sums: content of the list.
 
     Raises:
-        InputError: a file was changed, added or removed, or cannot be read.
+        InputError: a file was changed, added or removed, is too large, or cannot be read.
     """
     changed = f"{bento}: was changed after it was packed"
     try:
-        text = (bento / SUMS).read_bytes()
-        lines = [line.partition("  ") for line in text.decode().splitlines()]
+        lines = [line.partition("  ") for line in sums.decode().splitlines()]
         listed = {name: sum_ for sum_, _, name in lines}
-        if listed.keys() != {*_names(bento)}:
-            other = min(listed.keys() ^ {*_names(bento)})
-            raise InputError(f"{changed} ({other}): pack it anew")
-        if max((bento / name).stat().st_size for name in listed) > max(LARGEST.values()):
-            raise InputError(f"{changed} (a file is too large): pack it anew")
-        files = {name: (bento / name).read_bytes() for name in listed}
+        other = min(listed.keys() ^ {*_names(bento)}, default=None)
     except ValueError:
         raise InputError(f"{changed} ({SUMS}): pack it anew") from None
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from None
-    for name, raw in files.items():
-        if hashlib.sha256(raw).hexdigest() != listed[name]:
+    if other is not None:
+        raise InputError(f"{changed} ({other}): pack it anew")
+    for name, sum_ in listed.items():
+        most = LARGEST.get(Path(name).name, LARGEST_OTHER)
+        raw = read_file(bento / name, most)
+        if raw is None or hashlib.sha256(raw).hexdigest() != sum_:
             raise InputError(f"{changed} ({name}): pack it anew")
-    return {**files, SUMS: text}
+        yield name, raw
+    yield SUMS, sums
 
 
 def _names(bento: Path) -> Iterator[str]:

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 import accomplice
 from accomplice.data.errors import InputError
+from accomplice.serving.deployment import bento_files
 from accomplice.serving.deployment.bento_files import (
     SUMS,
     SUMS_SIGNATURE,
@@ -39,7 +40,7 @@ from accomplice.serving.deployment.signatures import check_signature, read_trust
 from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
 from accomplice.training.cli.served_model import Champion, Registered
-from accomplice.training.models.manifest import MANIFEST, SIGNATURE, read_folder
+from accomplice.training.models.manifest import MANIFEST, SIGNATURE, read_file, read_folder
 from accomplice.training.tracking.registry import register_bundle
 from accomplice.training.tracking.store import find_bundle, open_store
 from accomplice.training.tracking.stores.recorded import DIGEST
@@ -50,7 +51,7 @@ PACK = """
 import sys
 from pathlib import Path
 from accomplice.serving.deployment.packaging import package
-from accomplice.training.models.manifest import read_folder
+from accomplice.training.models.manifest import read_file, read_folder
 print(package(read_folder(Path(sys.argv[1])), Path(sys.argv[2])))
 """
 NAME = "accomplice-made-up"
@@ -311,7 +312,36 @@ class TestBento:
         for trust in ([], ["--trust", str(keys[1])]):
             assert main(["serve", str(bento), *trust]) == 2
             (line,) = capsys.readouterr().err.splitlines()
-            assert "changed after it was" in line or "regular file" in line
+            said = ("changed after it was", "regular file", "is not signed by a key of")
+            assert any(words in line for words in said[: 3 if trust else 2])
+
+    @pytest.mark.parametrize("name", [SUMS, SUMS_SIGNATURE, "src/orjson.py", "bento.yaml"])
+    def test_nothing_larger_than_its_bound_is_read(
+        self, bento: Path, keys: tuple[Path, Path], tmp_path: Path, name: str
+    ) -> None:
+        with (bento / name).open("ab") as file:
+            file.truncate(64 << 30)  # takes no space on disk
+        words = "that it may have|was packed"
+        with pytest.raises(InputError, match=words):
+            trusted_copy(bento, keys[1], tmp_path / "copy")
+        if name != SUMS_SIGNATURE:
+            with pytest.raises(InputError, match=words):
+                check_bento(bento)
+
+    def test_no_file_of_an_unsigned_bento_is_read(
+        self, bento: Path, keys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read: list[str] = []
+
+        def note(file: Path, most: int) -> bytes | None:
+            read.append(file.name)
+            return read_file(file, most)
+
+        monkeypatch.setattr(bento_files, "read_file", note)
+        (bento / SUMS).write_bytes((bento / SUMS).read_bytes() + b"x")
+        with pytest.raises(InputError, match="is not signed by a key of"):
+            trusted_copy(bento, keys[1], tmp_path / "copy")
+        assert {*read} == {SUMS, SUMS_SIGNATURE}
 
     def test_new_checksums_without_the_key_are_refused(
         self, bento: Path, keys: tuple[Path, Path], tmp_path: Path

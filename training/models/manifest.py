@@ -129,7 +129,7 @@ def check_place(path: Path, inputs: Iterable[Path] = (), *, force: bool = False)
 def _listed(path: Path) -> set[str]:
     """Return the names of a bundle's files; of one with an unreadable manifest, the manifest's."""
     try:
-        listed = json.loads(_read(path / MANIFEST, SHORT) or b"")["files"]
+        listed = json.loads(read_file(path / MANIFEST, SHORT) or b"")["files"]
         return {MANIFEST, SIGNATURE, *(LARGEST.keys() & set(listed))}
     except (ValueError, KeyError, TypeError, RecursionError):
         return {MANIFEST, SIGNATURE}
@@ -194,7 +194,7 @@ def read_folder(path: Path, digest: str | None = None) -> Content:
     changed = InputError(
         f"{path}: the bundle was changed after it was made: fetch or train it anew"
     )
-    text = _read(path / MANIFEST, SHORT)
+    text = read_file(path / MANIFEST, SHORT)
     if text is None:
         raise InputError(f"{path}: no bundle there (a bundle is a folder with a {MANIFEST})")
     try:
@@ -218,13 +218,13 @@ def read_folder(path: Path, digest: str | None = None) -> Content:
         )
     files = {MANIFEST: text}
     for name, sha in listed.items():
-        raw = _read(path / name, LARGEST[name])
+        raw = read_file(path / name, LARGEST[name])
         if raw is None:
             raise InputError(f"{path}: the bundle lacks its file {name}: fetch it anew")
         if hashlib.sha256(raw).hexdigest() != sha:
             raise changed
         files[name] = raw
-    return Content(path, files, manifest, stated, _read(path / SIGNATURE, SHORT))
+    return Content(path, files, manifest, stated, read_file(path / SIGNATURE, SHORT))
 
 
 @contextmanager
@@ -251,8 +251,12 @@ def readable(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _read(file: Path, most: int) -> bytes | None:
+def read_file(file: Path, most: int) -> bytes | None:
     """Return the content of a regular file of a bundle; None if there is no such file.
+
+    Args:
+        file: its path.
+        most: maximum of its bytes.
 
     Raises:
         InputError: it is no regular file, larger than ``most`` bytes, or cannot be read.
