@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -162,6 +163,21 @@ class TestRegistry:
         register_bundle(open_store(), "other", bundle, folder)
         found = {path.name for path in find_bundle("models:/other/1").path.iterdir()}
         assert found == {path.name for path in bundle_path.iterdir()}
+
+    def test_what_lies_beside_a_bundle_is_not_copied(self, files: Path, tmp_path: Path) -> None:
+        (files / "endless").symlink_to("/dev/zero")
+        (files.parent / "huge").touch()
+        os.truncate(files.parent / "huge", 64 << 30)  # takes no space on disk
+        mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 26, before[1]))
+        try:
+            Champion(f"models:/{NAME}@champion", tmp_path / "handover").begin()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            (files.parent / "huge").unlink()
+        (served,) = (tmp_path / "handover" / "bundles").iterdir()
+        assert {path.name for path in served.iterdir()} == {*read_folder(served).files}
 
     def test_reading_a_model_writes_nothing_into_the_store(self, files: Path) -> None:
         before = {path: path.stat().st_mtime_ns for path in files.parents[2].rglob("*")}

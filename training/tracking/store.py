@@ -265,8 +265,8 @@ def find_bundle(model: str, into: Path | None = None) -> Content:
 
     Args:
         model: a bundle folder, ``runs:/ID``, ``models:/NAME@alias`` or ``models:/NAME/version``.
-        into: folder to which a model of the store is copied. By default the model is used in the
-            store's own files, or copied to a temporary folder.
+        into: folder to which a model of a store on another machine is copied; by default a
+            temporary one. Otherwise the store's own files are used.
 
     Raises:
         InputError: there is no such model, its files are missing or cannot be read, it holds no

@@ -104,8 +104,8 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
     Args:
         model: name of the model, for errors.
         uri: MLflow's address of its files.
-        into: folder to which they are copied; None: they are used in the store's own files, or
-            copied to a temporary folder, which is removed when this process ends.
+        into: folder to which files of another machine are copied; None: a temporary one. Those of
+            this machine are used where they are.
 
     Raises:
         InputError: the files are missing, or contain no bundle.
@@ -122,8 +122,8 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
     if is_local_uri(place):  # type: ignore[no-untyped-call]
         # Raises the system's error, which MLflow would replace.
         os.scandir(local_file_uri_to_path(place)).close()  # type: ignore[no-untyped-call]
-    elif into is None:
-        into = _temporary_folder()
+        # A copy would be of whatever lies beside the bundle, of any size.
+        into = None
     none = InputError(f"{model}: that model holds no bundle of accomplice's")
     try:
         # Not the whole model: MLflow would write a file of its own into it.
