@@ -36,17 +36,16 @@ from uvicorn.protocols.utils import get_remote_addr
 
 from accomplice.serving.api.errors import envelope
 from accomplice.serving.api.guard import ADMITTED
-from accomplice.serving.api.tokens import CONCURRENCY_VARIABLE
 from accomplice.serving.api.transport import Encryption, Flow
 from accomplice.serving.deployment.listener import read_proxy
 
 #: Maximum size in bytes of a request's line, headers and trailers.
 LONGEST_HEADERS = 2**16
-#: Maximum of a request's headers and trailers.
+#: Maximum number of a request's headers and trailers.
 MOST_HEADERS = 100
 #: Bytes that are parsed at once, except those of a body: they hold few whole requests.
 PIECE = 2**10
-#: Maximum of seconds to receive them, and between two requests.
+#: Maximum time in seconds to receive them, from the connection's beginning or the last answer on.
 SLOWEST_HEADERS = 10.0
 #: Maximum time in seconds to receive a request whose answer does not wait for its body.
 SLOWEST_MESSAGE = 30.0
@@ -144,7 +143,7 @@ class Connections:
         Args:
             owners: the addresses.
         """
-        waiting = ([c for c in self._open[each] if not c.has_place] for each in owners)
+        waiting = ([c for c in self._open[each] if not c.under_way] for each in owners)
         found = max(waiting, key=len, default=[])
         return next((each for each in found if each.cycle is None), found[0]) if found else None
 
@@ -159,7 +158,7 @@ class Connections:
             for each in [*of_owner]:
                 if each.is_over(now):
                     self._close(each)
-        self._timer = loop.call_later(PAUSE, self._look, loop) if self._open else None
+        self._timer = loop.call_later(PAUSE, self._close_overdue, loop) if self._open else None
 
 
 class Connection(HttpToolsProtocol):

@@ -31,7 +31,7 @@ SUMS_SIGNATURE = f"{SUMS}.sig"
 BUNDLE = Path("src", "bundle")
 #: Files that the checksums leave out: themselves and the signatures.
 UNLISTED = (SUMS, SUMS_SIGNATURE, (BUNDLE / SIGNATURE).as_posix())
-#: Maximum of bytes of the checksums, and of a file that is none of the bundle's.
+#: Maximum size in bytes of the checksums, and of a file that is none of the bundle's.
 LONGEST_SUMS, LARGEST_OTHER = 1 << 20, 1 << 26
 #: Folder of Python's compiled modules; a trusted copy has none.
 COMPILED = "__pycache__"

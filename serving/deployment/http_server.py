@@ -25,11 +25,10 @@ def http_config(
         connections: open connections of the server, and their limits.
         tls: certificate and key; None to answer without encryption.
     """
-    opened = Connections.of_environment()
     return uvicorn.Config(
         app,
         # uvicorn is told of no TLS: it would count no connection before there is a key.
-        http=partial(Connection, open_connections=opened, tls=tls),  # type: ignore[arg-type]
+        http=partial(Connection, open_connections=connections, tls=tls),  # type: ignore[arg-type]
         ws="none",
         interface="asgi3",
         lifespan="on",
