@@ -34,6 +34,8 @@ from accomplice.data.study_parts import Feature
 #: level or a centre with 1 to 4 patients and an endpoint with 0 to 4 positive or negative labels
 #: give a warning.
 FEW = LEAST
+#: Median time in years from which on the unit is doubted: no cohort of cancer is followed so long.
+LONG_FOLLOW_UP = 30
 #: Minimum absolute rank correlation of two features that are nearly the same.
 NEAR_COPY = 0.98
 #: Maximum number of features, without categories, whose pairs are compared; of more features no
@@ -145,6 +147,7 @@ def check_study(path: Path, further: Callable[[Cohort], tuple[str, ...]] = lambd
     notes = (note for group in (patients, *cohorts) for note in group.notes)
     on_outcomes = [*dict.fromkeys(notes)]
     followed = tuple(_follow_up(cohort) for cohort in cohorts)
+    on_outcomes += [line for cohort in cohorts for line in _on_unit(cohort)]
     on_outcomes += [_on_size(each) for each in followed if not each.enough]
     on_outcomes += [warning for cohort in cohorts for warning in further(cohort)]
     on_outcomes += [
@@ -258,6 +261,17 @@ def _sample_size(cohort: Cohort) -> tuple[SampleSize | None, float]:
     r2 = USUAL_R2 * population.most_r2
     found = sample_size(population, parameters, r2)
     return found, expected_shrinkage(len(cohort), parameters, r2)
+
+
+def _on_unit(cohort: Cohort) -> list[str]:
+    """Return a line that doubts the unit of the time if its median is above 30 years."""
+    years = float(np.median(cohort.time)) / 12
+    if years <= LONG_FOLLOW_UP:
+        return []
+    return [
+        f"half of the times of {cohort.endpoint} are {years:.0f} years or longer: if they are in "
+        f"days, write unit: days under endpoints.survival.{cohort.endpoint}"
+    ]
 
 
 def _on_size(each: FollowUp) -> str:

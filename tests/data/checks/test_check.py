@@ -76,6 +76,15 @@ def test_counts(tmp_path, frame):
     assert frame["t"].max() <= os.horizon <= frame["t"].max() * 1.01
 
 
+def test_times_of_decades_throw_doubt_on_the_unit(tmp_path, frame):
+    path = study(tmp_path, frame.assign(t=frame["t"] * 30.4))
+    raw = yaml.safe_load(path.read_text())
+    assert any("unit: days" in line for line in check_study(path).warnings)
+    raw["endpoints"]["survival"]["os"]["unit"] = "days"
+    path.write_text(yaml.safe_dump(raw))
+    assert not any("unit: days" in line for line in check_study(path).warnings)
+
+
 def test_features(tmp_path, frame):
     rows = {row.name: row for row in check_study(study(tmp_path, frame)).features}
     assert rows["act"].modality == "treatment"
