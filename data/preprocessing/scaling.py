@@ -61,12 +61,12 @@ def total(n: int, make: Callable[[slice], Array]) -> Array:
     if part[:1].size == 1:
         # NumPy sums a single column pairwise, but several columns row by row.
         return np.asarray(make(slice(0, n)).sum(axis=0))
-    total = part.sum(axis=0)
+    summed = part.sum(axis=0)
     for rows in others:
         part = make(rows)
-        part[0] += total
-        total = part.sum(axis=0)
-    return np.asarray(total)
+        part[0] += summed
+        summed = part.sum(axis=0)
+    return np.asarray(summed)
 
 
 def zeroed(values: Array) -> Array:

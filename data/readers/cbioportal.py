@@ -140,13 +140,13 @@ def open_folder(path: Path) -> StudyFolder:
         raise InputError(f"{path}: no such study folder")
     patient, sample = None, None
     expression: dict[str, str] = {}
-    gone: list[str] = []
+    absent: list[str] = []
     for meta in sorted(path.glob("meta_*.txt")):
         keys = _read_meta(meta)
         name = keys.get("data_filename", meta.name.replace("meta_", "data_", 1))
         if not (path / name).is_file():
             if keys.get("genetic_alteration_type") == "MRNA_EXPRESSION":
-                gone.append(f"'{name}' of {meta.name}")
+                absent.append(f"'{name}' of {meta.name}")
             continue
         datatype = keys.get("datatype", "")
         if datatype == "PATIENT_ATTRIBUTES":
@@ -174,8 +174,8 @@ def open_folder(path: Path) -> StudyFolder:
             expression[name] = "Z-SCORE" if "zscore" in name.lower() else "CONTINUOUS"
         usual += names
     notes = [f"without meta files, by their usual names: {some(usual)}"] if usual else []
-    if gone and not expression:
-        notes.append(f"no expression is read: {', '.join(gone)} is not there")
+    if absent and not expression:
+        notes.append(f"no expression is read: {', '.join(absent)} is not there")
     return StudyFolder(path, patient, sample, tuple(expression), expression, tuple(notes))
 
 

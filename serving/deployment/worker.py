@@ -17,7 +17,7 @@ from accomplice.serving.api.errors import logger
 #: Seconds that requests under way have when the worker is asked to end; then their connections are
 #: cut, whatever their clients do.
 DRAIN = 20.0
-#: The same after the supervisor has ended, when nothing else would end the worker.
+#: Seconds that the worker has after the supervisor has ended, when nothing else would end it.
 ORPHANED = 1.0
 
 

@@ -40,15 +40,15 @@ def instability(ensemble: Ensemble, cohort: Cohort, month: float, seed: int) -> 
     blind = (cohort if rows is None else cohort.take(rows)).prognostic()
     at, grid = np.array([min(month, ensemble.grid.horizon)]), ensemble.grid
     replicates = survival(grid.at(ensemble.replicates(blind.values, blind.centre), at))[..., 0]
-    together = survival(grid.at(ensemble.cumulative(blind.values, blind.centre), at))[:, 0]
+    of_ensemble = survival(grid.at(ensemble.cumulative(blind.values, blind.centre), at))[:, 0]
     low, high = np.quantile(replicates, [(1 - SHARE) / 2, (1 + SHARE) / 2], axis=0)
-    groups = int(np.clip(len(together) // PATIENTS_TO_SHOW, 1, GROUPS))
-    rising = np.array_split(np.argsort(together, kind="stable"), groups)
+    groups = int(np.clip(len(of_ensemble) // PATIENTS_TO_SHOW, 1, GROUPS))
+    rising = np.array_split(np.argsort(of_ensemble, kind="stable"), groups)
     return Instability(
         month=month,
-        predicted=tuple(float(together[g].mean()) for g in rising),
+        predicted=tuple(float(of_ensemble[g].mean()) for g in rising),
         low=tuple(float(low[g].mean()) for g in rising),
         high=tuple(float(high[g].mean()) for g in rising),
-        mean_difference=float(np.abs(replicates - together).mean()),
+        mean_difference=float(np.abs(replicates - of_ensemble).mean()),
         widest=tuple(np.quantile(high - low, QUANTILES)),
     )

@@ -198,8 +198,8 @@ def _marks(searched: Numeric) -> list[float]:
         inner = np.sort(np.outer(decades, steps).ravel())
     else:
         inner = np.asarray(MaxNLocator(4).tick_values(low, high))
-    apart = [v for v in inner if 0.1 <= _height(max(v, low), searched) <= 0.9]
-    return [low, *apart, high]
+    between = [v for v in inner if 0.1 <= _height(max(v, low), searched) <= 0.9]
+    return [low, *between, high]
 
 
 def _axis(axes: Axes, x: int, name: str, marks: list[tuple[float, str]]) -> None:

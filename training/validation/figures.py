@@ -31,7 +31,7 @@ def calibration_figure(
 ) -> Figure:
     """Draw observed against predicted survival, a panel for each month.
 
-    The smooth curve has a simultaneous 95 % confidence band; points are groups.
+    The smooth curve has a simultaneous 95 % confidence band; points are groups of patients.
 
     Args:
         before: calibration of the model as trained, at each of two or more months.
@@ -50,19 +50,19 @@ def calibration_figure(
             axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--")
             events = int((event & (time <= before[k].month)).sum())
             count = int(np.clip(events // EVENTS_A_POINT, 3, MOST_GROUPS))
-            for name, each, colour, aside, marker in kinds:
+            for name, each, colour, shift, marker in kinds:
                 alive, month = each[k].survival, each[k].month
-                made = calibration_groups(event, time, alive, month, count, censoring=weights)
+                groups = calibration_groups(event, time, alive, month, count, censoring=weights)
                 smooth = each[k].smooth
                 if smooth is not None:
                     ends = smooth.predicted, smooth.low, smooth.high
                     axes.fill_between(*ends, color=colour, alpha=0.15, lw=0)
                     axes.plot(smooth.predicted, smooth.observed, color=colour, lw=2)
-                drawn = ~np.isnan(made.low) & ~np.isnan(made.high)
-                x = made.predicted + aside
-                axes.vlines(x[drawn], made.low[drawn], made.high[drawn], color=colour, lw=0.8)
+                drawn = ~np.isnan(groups.low) & ~np.isnan(groups.high)
+                x = groups.predicted + shift
+                axes.vlines(x[drawn], groups.low[drawn], groups.high[drawn], color=colour, lw=0.8)
                 label = f"{name}: slope {each[k].slope.value:.2f}"
-                axes.plot(x, made.observed, marker, color=colour, label=label, ms=4)
+                axes.plot(x, groups.observed, marker, color=colour, label=label, ms=4)
             axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="predicted survival")
             axes.set_title(f"{month_text(before[k].month)} months, {events} events", fontsize=10)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=8)

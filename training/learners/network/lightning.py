@@ -28,8 +28,8 @@ from accomplice.training.processes import uninterrupted_children
 from accomplice.training.progress import Tick, silent
 
 # At import, since other processes import this module and do not call ``train_net``.
-for _part in ("pytorch_lightning", "lightning_fabric"):
-    logging.getLogger(_part).setLevel(logging.ERROR)
+for _library in ("pytorch_lightning", "lightning_fabric"):
+    logging.getLogger(_library).setLevel(logging.ERROR)
 
 #: Callback with each epoch and the folds' mean validation loss; returns whether to continue.
 Watch = Callable[[int, float], bool]
