@@ -188,13 +188,13 @@ def sample_size(population: Population, parameters: int, r2: float) -> SampleSiz
             f"an anticipated Cox-Snell R² of {r2:.3f} is not possible: with {population.share:.2f} "
             f"events a patient it lies between 0 and {most:.3f}"
         )
-    calm = r2 / (r2 + OPTIMISM * population.most_r2)
-    asked = {
+    shrinkage = r2 / (r2 + OPTIMISM * population.most_r2)
+    needed = {
         f"shrinkage of {SHRINKAGE:g} or more": _patients(parameters, r2, SHRINKAGE),
-        f"optimism of {OPTIMISM:g} or less in R²": _patients(parameters, r2, calm),
+        f"optimism of {OPTIMISM:g} or less in R²": _patients(parameters, r2, shrinkage),
         f"overall risk within {MARGIN:g}": _for_risk(population),
     }
-    criteria = tuple(Criterion(name, math.ceil(n)) for name, n in asked.items())
+    criteria = tuple(Criterion(name, math.ceil(n)) for name, n in needed.items())
     return SampleSize(criteria, parameters, population.share)
 
 

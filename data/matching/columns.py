@@ -55,11 +55,11 @@ class Synonyms:
         for known, meaning in ((self._keys, key_of), (self._genes, _gene)):
             taken = names.union(found.values())
             means = {name: known.get(meaning(name)) for name in free - found.keys()}
-            times = Counter(means.values())
+            counts = Counter(means.values())
             found |= {
                 name: own
                 for name, own in means.items()
-                if own is not None and times[own] == 1 and own not in taken
+                if own is not None and counts[own] == 1 and own not in taken
             }
         return found
 
@@ -106,9 +106,11 @@ def renamed(names: Iterable[str], study: Study) -> dict[str, str]:
     given, others = frozenset(map(str, names)), other_names(study)
     features = {name: own for name, own in others.items() if name in given and own not in given}
     given = given - features.keys() | {*features.values()}
-    found = {n: others.get(o, o) for n, o in Synonyms.of(study).renamed(given).items()}
-    times = Counter(found.values())
-    return features | {n: o for n, o in found.items() if times[o] == 1 and o not in given}
+    found = {name: others.get(own, own) for name, own in Synonyms.of(study).renamed(given).items()}
+    counts = Counter(found.values())
+    return features | {
+        name: own for name, own in found.items() if counts[own] == 1 and own not in given
+    }
 
 
 def aligned(frame: pd.DataFrame, study: Study) -> pd.DataFrame:

@@ -124,14 +124,14 @@ def calibration(review: Review, items: ReviewItems) -> Section:
             zip(at.size, at.predicted, at.observed, at.low, at.high, strict=False)
         )
     ]
-    true = "Calibration; slope and observed/expected are 1 where predictions come true"
+    overall = "Calibration; slope and observed/expected are 1 where predictions come true"
     by_group = "Predicted and observed survival by group"
     p = review.d_calibration_p
     return section(
         "review",
         "calibration",
         verdicts.calibration(review),
-        table(true, rows.CALIBRATION, rows.calibration(review.calibration)),
+        table(overall, rows.CALIBRATION, rows.calibration(review.calibration)),
         items.figure("calibration"),
         table(by_group, ("group", "patients", "predicted, %", "observed, %"), groups, folded=True),
         sentences=[
