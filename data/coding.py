@@ -248,14 +248,14 @@ PLAIN = NumberFormat(MISSING, alone=True)
 
 
 def code_cells(
-    column: list[Any], meaning: Mapping[str, float] | None, known: NumberFormat = PLAIN
+    column: list[Any], meaning: Mapping[str, float] | None, column_format: NumberFormat = PLAIN
 ) -> tuple[list[float | None], list[int]]:
     """Code the cells of one feature.
 
     Args:
         column: n cells, each None, a truth value, a number or a text.
         meaning: spelling -> index of its level; None if the feature is a number.
-        known: format of the column's numbers; its words for missing apply to levels too.
+        column_format: format of the column's numbers; its words for missing apply to levels too.
 
     Returns:
         For each cell a number, or the index of a level; None or NaN where it is missing or invalid.
@@ -263,27 +263,28 @@ def code_cells(
     """
     kinds = {*map(type, column)}
     if meaning is None and kinds <= NUMBERS:
-        return [known.replaced.get(v, v) for v in column] if known.replaced else column, []
+        replaced = column_format.replaced
+        return [replaced.get(v, v) for v in column] if replaced else column, []
     if meaning is not None and kinds <= LEVELS:
         codes = [*map(meaning.get, column)]
         if codes.count(None) == column.count(None):
             return codes, []
     # True equals 1, but they are coded differently.
-    read = {(type(v), v): _code_cell(v, meaning, known) for v in column if v is not None}
+    read = {(type(v), v): _code_cell(v, meaning, column_format) for v in column if v is not None}
     found = [(None, False) if v is None else read[type(v), v] for v in column]
     return [number for number, _ in found], [i for i, (_, bad) in enumerate(found) if bad]
 
 
 def _code_cell(
-    value: Any, meaning: Mapping[str, float] | None, known: NumberFormat
+    value: Any, meaning: Mapping[str, float] | None, column_format: NumberFormat
 ) -> tuple[float, bool]:
     """Return the number or the index of the level of a cell, and whether the cell is invalid."""
     if meaning is not None:
-        return code_level(value, meaning, known.words)
+        return code_level(value, meaning, column_format.words)
     if type(value) is str:
-        return number_of(value, known)[:2]
+        return number_of(value, column_format)[:2]
     number, bad = code_number(value)
-    return known.replaced.get(number, number), bad
+    return column_format.replaced.get(number, number), bad
 
 
 def code_number(value: bool | int | float) -> tuple[float, bool]:
@@ -336,8 +337,8 @@ def code_levels(
         codes, cells = pd.factorize(plain, use_na_sentinel=True)
     except TypeError:  # lists in cells
         codes, cells = pd.factorize(column.map(as_level, na_action="ignore"), use_na_sentinel=True)
-    known = NumberFormat(words)
-    numbers, odd = code_cells([*cells], meaning_of(feature, name) or {}, known)
+    meaning: Mapping[str, float] = meaning_of(feature, name) or {}
+    numbers, odd = code_cells([*cells], meaning, NumberFormat(words))
     # A missing cell has code -1 and so takes the last entry, which is NaN and not unknown.
     unknown = np.isin(np.arange(len(cells) + 1), odd)
     return np.array([*numbers, None], dtype=float)[codes], unknown[codes]
