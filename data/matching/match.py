@@ -110,8 +110,8 @@ def match_patients(
     values = translate(found, model, patients)
     far = np.zeros(values.shape, dtype=bool)
     far[:, blind] = outside(preprocessor, values[:, blind])
-    seen = ~np.isnan(values)
-    shares = far.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    known_values = ~np.isnan(values)
+    shares = far.sum(axis=0) / np.maximum(known_values.sum(axis=0), 1)
     with_value = _with_value(found, patients)
     done = []
     for j, match in enumerate(found):
@@ -122,15 +122,15 @@ def match_patients(
             why = f"{shares[j]:.0%} of its values lie outside the model's range: another unit?"
             done.append(replace(match, source=None, how=why, candidates=(match.source,)))
         else:
-            known = float(seen[:, j].mean())
+            known = float(known_values[:, j].mean())
             lost = with_value[j] - known
             done.append(replace(match, known=known, unknown=lost, outside=float(far[:, j].mean())))
     used = {match.source for match in done}
     have = {m.feature for m in done if m.source is not None}
     names = list(model.features)
-    gone = [m for m, block in model.blocks.items() if not have & {names[j] for j in block}]
+    absent = [m for m, block in model.blocks.items() if not have & {names[j] for j in block}]
     unused = tuple(name for name in patients.study.features if name not in used)
-    return Matching(tuple(done), values, tuple(gone), unused)
+    return Matching(tuple(done), values, tuple(absent), unused)
 
 
 def match_features(
@@ -153,9 +153,9 @@ def match_features(
     panel, ours, theirs = load_panel(), model.features, other.features
     found = _named(model, other, named or {}, panel)
     missing: dict[str, Match] = {}
-    course = _treatments(model, other)
-    if course is not None and course.feature not in found:
-        (missing if course.source is None else found)[course.feature] = course
+    of_treatment = _treatments(model, other)
+    if of_treatment is not None and of_treatment.feature not in found:
+        (missing if of_treatment.source is None else found)[of_treatment.feature] = of_treatment
     for how, key_for in matching_rules(panel):
         taken = {match.source for match in found.values()}
         open_ours = [n for n in ours if n not in found and _open(missing.get(n), model)]
@@ -307,10 +307,10 @@ def _treatments(model: Study, other: Study) -> Match | None:
 
 def _as_treated(model: Study, feature: Feature, patients: Patients) -> Array:
     """Return the patients' treatment (n,), coded as the model's feature; NaN where unknown."""
-    status, course = treated(patients.study, patients.values), model.treatment
-    if status is None or course is None:
+    status, treatment = treated(patients.study, patients.values), model.treatment
+    if status is None or treatment is None:
         return np.full(len(patients), np.nan)
-    arms = course.untreated, course.treated
+    arms = treatment.untreated, treatment.treated
     known = feature.levels
     no, yes = (
         float(arm[0]) if known is None else next(float(known.index(a)) for a in arm if a in known)

@@ -48,8 +48,8 @@ def _of_chunk(model: SurvivalModel, values: Array, centre: NDArray[np.str_] | No
         return np.concatenate([blind[None], by_fold])
     found = [under(one, own, status) for one in (blind, *by_fold)]
     design = model.effect.design(model.blind(values), centre)
-    length, axis = np.linalg.eigh(model.effect.covariance)
-    for step in (axis * np.sqrt(np.maximum(length, 0.0))).T:
+    eigenvalues, axes = np.linalg.eigh(model.effect.covariance)
+    for step in (axes * np.sqrt(np.maximum(eigenvalues, 0.0))).T:
         for sign in (1.0, -1.0):
             moved = own._replace(log_hr=own.log_hr + sign * design @ step)
             found.append(under(blind, moved, status))

@@ -70,8 +70,8 @@ class MissingConfounders:
         some = np.asarray(missing.any(axis=0))
         gaps = np.zeros(len(cohort), dtype=bool)
         gaps[rows] = missing.any(axis=1)
-        of = [column.features[0] for column in fitted.single_columns()]
-        names = dict.fromkeys(of[used[k]] for k in np.flatnonzero(some))
+        feature_of = [column.features[0] for column in fitted.single_columns()]
+        names = dict.fromkeys(feature_of[used[k]] for k in np.flatnonzero(some))
         if not some.any():
             none = np.zeros((1, len(cohort), 0))
             return cls((), gaps, none[0], np.array([], dtype=int), none)
