@@ -113,7 +113,8 @@ class Asking:
             if len(people) > 1:
                 path, body = "/predict_batch", {"patients": people}
             try:
-                connection.request("POST", path, json.dumps(body))
+                kind = {"Content-Type": "application/json"}
+                connection.request("POST", path, json.dumps(body), kind)
                 response = connection.getresponse()
                 raw = response.read()
             except (OSError, http.client.HTTPException) as error:
