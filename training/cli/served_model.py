@@ -148,12 +148,13 @@ class Champion:
             self._say_once(f"{self.model} names no version now: serving goes on")
             return
         before = self._wanted
-        if before is not None and before.bundle and _same(found, before):
+        if before is not None and before.bundle and _same(found, before) and _is_there(before):
             self._reported = ""
             self._clear()
             return
         try:
-            self._want(self._fetch(found))
+            fetched = self._fetch(found)
+            self._want(fetched)
         except Exception as error:
             ours = isinstance(error, InputError)
             why = " ".join(str(error).split()) if ours else type(error).__name__
@@ -163,7 +164,8 @@ class Champion:
             self._say_once(f"version {found.version} cannot be fetched: {why}; serving goes on")
             return
         self._reported = ""
-        self._say(f"version {found.version} of {self._name} is {self._alias} now: handed over")
+        if fetched != before:
+            self._say(f"version {found.version} of {self._name} is {self._alias} now: handed over")
 
     def _find(self) -> Version | None:
         """Return the alias's version, without its bundle; None if there is no such version."""
@@ -191,8 +193,9 @@ class Champion:
         from accomplice.training.tracking.store import find_bundle
 
         place, part = self._bundles / str(found.version), self._bundles / ".part"
-        if found.digest is not None and place.is_dir() and digest_of(place) == found.digest:
-            return replace(found, bundle=str(place))
+        with contextlib.suppress(InputError):
+            if found.digest is not None and digest_of(place) == found.digest:
+                return replace(found, bundle=str(place))
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         try:
@@ -244,6 +247,11 @@ def _check_signature(bundle: Content, trust: Path | None, name: str) -> None:
     """
     if trust is not None:
         check_signature(bundle.signature, bundle.files[MANIFEST], trust, name)
+
+
+def _is_there(fetched: Version) -> bool:
+    """Whether a version's bundle is still there: systems clean their temporary folders."""
+    return (Path(fetched.bundle or "") / MANIFEST).is_file()
 
 
 def _same(found: Version, fetched: Version) -> bool:

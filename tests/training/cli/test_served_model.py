@@ -133,6 +133,18 @@ def test_a_version_that_is_not_whole_is_said_once_and_marked(
     assert len(followed.said) == 2
 
 
+def test_a_bundle_that_was_cleaned_away_is_fetched_again(followed: Followed) -> None:
+    # As systems do with old files in their temporary folder; a new worker reads the bundle.
+    wanted = followed.handover.wanted
+    assert wanted is not None
+    assert wanted.bundle is not None
+    for file in Path(wanted.bundle).iterdir():
+        file.unlink()
+    assert followed.refresh() == wanted
+    assert digest_of(Path(wanted.bundle)) == wanted.digest
+    assert followed.said == []
+
+
 def test_a_full_disk_changes_nothing(followed: Followed, client: mlflow.MlflowClient) -> None:
     blocked = followed.handover.folder / "wanted.part"
     blocked.mkdir()
