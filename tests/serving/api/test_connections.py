@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from ssl import SSLContext
 from typing import Any
 
@@ -65,10 +64,8 @@ class App:
 class Server:
     def __init__(self, app: App, tls: SSLContext | None = None, **limits: Any) -> None:
         self.app, self.connections = app, Connections(**limits)
-        config = http_config(app, tls)
-        config.http = partial(config.http, open_connections=self.connections)  # type: ignore[arg-type]
         self.listener = socket.create_server((HOST, 0))
-        self.uvicorn = uvicorn.Server(http_config(app, self.connections))
+        self.uvicorn = uvicorn.Server(http_config(app, self.connections, tls))
         self.thread = threading.Thread(target=self.uvicorn.run, args=([self.listener],))
         self.thread.start()
 
