@@ -104,8 +104,8 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
     Args:
         model: name of the model, for errors.
         uri: MLflow's address of its files.
-        into: folder to which files of another machine are copied; None: a temporary one. Those of
-            this machine are used where they are.
+        into: folder to which files of another machine are copied; None: a temporary one, which is
+            removed when this process ends. Those of this machine are used where they are.
 
     Raises:
         InputError: the files are missing, or contain no bundle.
@@ -124,6 +124,8 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
         os.scandir(local_file_uri_to_path(place)).close()  # type: ignore[no-untyped-call]
         # A copy would be of whatever lies beside the bundle, of any size.
         into = None
+    elif into is None:
+        into = _temporary_folder()
     none = InputError(f"{model}: that model holds no bundle of accomplice's")
     try:
         # Not the whole model: MLflow would write a file of its own into it.
