@@ -207,7 +207,8 @@ class Connection(HttpToolsProtocol):
             now: the event loop's time.
         """
         if math.isinf(self._stuck):
-            return now > self._until
+            # The guard limits the time of a request that has passed it.
+            return now > self._until and not self.has_place
         if now <= self._stuck + SLOWEST_READER:
             return False
         before, self._unsent, self._stuck = self._unsent, self._count_unsent(), now

@@ -158,6 +158,20 @@ def test_endless_header_is_cut_off(server):
             client.sendall(b"x" * 2**26)
 
 
+def test_silent_connections_keep_nobody_away(server):
+    process, port, secret = server
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(400)]
+    for each in silent[::2]:
+        each.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+    assert ask(port, *CALLS["see the version"], {"Authorization": f"Bearer {secret}"})[0] == 200
+    # Those of an address are limited, and the others are cut off in time.
+    assert psutil.Process(process.pid).num_fds() < 330
+    silent[-1].settimeout(30)
+    assert silent[-1].recv(1) == b""
+    for each in silent:
+        each.close()
+
+
 def test_ends_with_its_terminal(server):
     process, port, _ = server
     process.send_signal(signal.SIGHUP)

@@ -333,11 +333,16 @@ def ui(
       accomplice ui --optuna --port 8080
       accomplice ui --optuna --storage postgresql://host/optuna
     """
+    from functools import partial
+
+    from accomplice.serving.api.connections import Connection, Connections
     from accomplice.training.tracking.store import open_store
     from accomplice.training.tracking.ui.server import run_dashboard, run_ui
 
     store = open_store()
+    # Another user of this machine can keep nobody away.
+    http = partial(Connection, open_connections=Connections.of_environment({}))
     if optuna or storage is not None:
-        run_dashboard(storage or store.optuna, at, secret=not without_secret)
+        run_dashboard(storage or store.optuna, at, http, secret=not without_secret)
     else:
-        run_ui(store, at, secret=not without_secret)
+        run_ui(store, at, http, secret=not without_secret)

@@ -146,6 +146,15 @@ def test_a_request_under_way_is_not_cut_off(server: Server) -> None:
         assert connection.recv(12) == b"HTTP/1.1 200"
 
 
+def test_the_body_of_a_request_with_a_place_may_take_longer(server: Server) -> None:
+    head = b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{"
+    with server.connect(head) as connection:
+        time.sleep(3 * SOON)
+        server.app.go.set()
+        connection.sendall(b"}")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+
 def test_a_client_that_does_not_read_is_cut_off_and_its_answer_is_freed(server: Server) -> None:
     with server.connect(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n") as connection:
         time.sleep(4 * SOON)

@@ -28,6 +28,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 COOKIE = "accomplice-ui"
 #: Pattern of a ``Host`` that is this machine, at any port: a tunnel may lead here from another.
 THIS_MACHINE = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
+#: Name of a request's state: it may come in. The name is repeated from ``serving.api.guard``.
+ADMITTED = "admitted"
 #: Path that shows, without the secret, whether the server is up.
 HEALTH = "/health"
 #: Line for a request without the secret.
@@ -114,6 +116,9 @@ class Guard:
 
         below = _below(scope, self.folder)
         answer = self._refusal(Request(below or scope), entering=below is None)
+        if answer is None and scope["path"] != HEALTH:
+            # Connections without such a request are the first that are closed.
+            scope.setdefault("state", {})[ADMITTED] = True
         await (answer or self.app)(below or scope, receive, sender)
 
     def _refusal(self, request: Request, *, entering: bool) -> Response | None:

@@ -7,6 +7,8 @@ import os
 import re
 import secrets
 import sys
+from asyncio import Protocol
+from collections.abc import Callable
 from socket import socket
 
 import mlflow
@@ -24,6 +26,9 @@ from accomplice.training.tracking.ui.pages import MLFLOW, OPTUNA, mlflow_pages, 
 from accomplice.training.tracking.views import address
 from accomplice.training.tune import check_storage
 
+#: Function that makes uvicorn's protocol of a connection.
+Http = Callable[..., Protocol]
+
 #: Environment variable with the secret of MLflow's clients; where it is set, it is this server's.
 TOKEN = "MLFLOW_TRACKING_TOKEN"
 #: Pattern of a secret: its characters need no escape in a cookie or an address.
@@ -37,7 +42,7 @@ OPEN = (
 )
 
 
-def run_ui(store: Store, port: int, *, secret: bool = True) -> None:
+def run_ui(store: Store, port: int, http: Http, *, secret: bool = True) -> None:
     """Print the addresses of the main pages, and serve MLflow on them until Ctrl-C or a signal.
 
     Runs whose processes were killed are ended first. With a tracking server, which shows the pages
@@ -46,6 +51,7 @@ def run_ui(store: Store, port: int, *, secret: bool = True) -> None:
     Args:
         store: the open store.
         port: port to listen on.
+        http: uvicorn's protocol of each connection, which limits their number and time.
         secret: whether the pages need the secret of :func:`make_token`.
 
     Raises:
@@ -62,15 +68,16 @@ def run_ui(store: Store, port: int, *, secret: bool = True) -> None:
         if token:
             say(f"programs    {TOKEN}={token} MLFLOW_TRACKING_URI=http://{HOST}:{port}")
         pages = mlflow_pages(store.tracking_uri, mlflow.get_registry_uri())
-        _serve(Guard(pages, MLFLOW, token), listener)
+        _serve(Guard(pages, MLFLOW, token), listener, http)
 
 
-def run_dashboard(storage: str, port: int, *, secret: bool = True) -> None:
+def run_dashboard(storage: str, port: int, http: Http, *, secret: bool = True) -> None:
     """Serve Optuna's dashboard until Ctrl-C or a signal.
 
     Args:
         storage: address of the database of Optuna's studies.
         port: port to listen on.
+        http: uvicorn's protocol of each connection, which limits their number and time.
         secret: whether the pages need the secret of :func:`make_token`.
 
     Raises:
@@ -85,7 +92,7 @@ def run_dashboard(storage: str, port: int, *, secret: bool = True) -> None:
     token = make_token(secret=secret)
     with listen(port) as listener:
         say(f"studies: {address('', port, token)}")
-        _serve(Guard(optuna_pages(storage, folder_of(token)), OPTUNA, token), listener)
+        _serve(Guard(optuna_pages(storage, folder_of(token)), OPTUNA, token), listener, http)
 
 
 def make_token(*, secret: bool) -> str:
@@ -109,7 +116,7 @@ def make_token(*, secret: bool) -> str:
     return token
 
 
-def _serve(app: ASGIApp, listener: socket) -> None:
+def _serve(app: ASGIApp, listener: socket, http: Http) -> None:
     """Serve an application in this process, which has one socket and no other process.
 
     MLflow would look for remains of its assistant when it starts (lifespan).
@@ -117,7 +124,7 @@ def _serve(app: ASGIApp, listener: socket) -> None:
     sys.stdout.flush()
     config = uvicorn.Config(
         app,
-        http="h11",  # which bounds the headers of a request
+        http=http,  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_level="warning",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from asyncio import Protocol
 
 import pytest
 
@@ -34,12 +35,12 @@ def store(folder, uri="sqlite://"):
 
 def test_taken_port_is_named(tmp_path, taken):
     with pytest.raises(InputError, match=f"port {taken} is taken"):
-        server.run_ui(store(tmp_path), taken)
+        server.run_ui(store(tmp_path), taken, Protocol)
 
 
 def test_tracking_server_shows_its_own_pages(tmp_path, taken, capsys):
     # Nothing would return if it served.
-    server.run_ui(store(tmp_path, "http://mlflow.example"), taken)
+    server.run_ui(store(tmp_path, "http://mlflow.example"), taken, Protocol)
     assert capsys.readouterr().out == f"{taken} \n"
 
 
@@ -55,8 +56,9 @@ def test_links_are_printed_once_nobody_else_can_have_the_port(
         "links",
         lambda port, token: [str(socket.create_connection(("127.0.0.1", port)).close())],
     )
-    server.run_ui(store(tmp_path), free_port(), secret=secret)
-    guard, listener = served["given"]
+    server.run_ui(store(tmp_path), free_port(), Protocol, secret=secret)
+    guard, listener, http = served["given"]
+    assert http is Protocol
     assert listener.fileno() == -1  # closed
     assert (guard.app, guard.allowed) == ("MLflow", MLFLOW)
     said = capsys.readouterr()
@@ -87,11 +89,11 @@ def test_weak_secret_is_refused_and_not_repeated(monkeypatch, weak):
 def test_missing_dashboard_is_said_in_one_line(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'accomplice\[dashboard\]'") as caught:
-        server.run_dashboard("sqlite://", 0)
+        server.run_dashboard("sqlite://", 0, Protocol)
     assert "\n" not in str(caught.value)
 
 
 def test_dashboard_s_storage_that_cannot_be_opened_is_said(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     with pytest.raises(InputError, match=r"--storage \(in Python storage\): cannot be opened"):
-        server.run_dashboard("sqlite:////no/such/folder/optuna.db", 0)
+        server.run_dashboard("sqlite:////no/such/folder/optuna.db", 0, Protocol)
