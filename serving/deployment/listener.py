@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """
     for path in (certificate, key):
         try:
+            # Reading a FIFO can wait.
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise InputError(f"{path}: is no file")
             path.read_bytes()
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None

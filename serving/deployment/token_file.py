@@ -106,7 +106,10 @@ def read_moment(text: str, now: datetime) -> datetime:
             moment = _iso(text)
     if moment <= now:
         raise InputError(f"--expires {text}: is past")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InputError(f"--expires {text}: is after the year 9999 in UTC") from None
 
 
 def _iso(text: str) -> datetime:

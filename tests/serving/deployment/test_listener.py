@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -89,3 +90,7 @@ def test_wrong_files_are_one_line(files: tuple[Path, Path, Path], tmp_path: Path
             tls_context(*pair)
     with pytest.raises(InputError, match="cannot be read"):
         tls_context(certificate, tmp_path / "none")
+    os.mkfifo(tmp_path / "pipe")
+    for pair in ((tmp_path / "pipe", key), (certificate, tmp_path / "pipe"), (tmp_path, key)):
+        with pytest.raises(InputError, match="is no file"):
+            tls_context(*pair)

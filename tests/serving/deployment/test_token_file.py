@@ -96,7 +96,13 @@ def test_moments(text: str, moment: datetime) -> None:
     assert read_moment(text, NOW) == moment
 
 
-@pytest.mark.parametrize("text", ["", "soon", "90", "2026-13-01", "2026-05-31", "0d", "-1d"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "soon", "90", "2026-13-01", "2026-05-31", "0d", "-1d"),
+        *("9999-12-31T23:59:59-14:00", "0001-01-01T00:00+14:00"),
+    ],
+)
 def test_what_is_past_or_no_moment_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="--expires"):
         read_moment(text, NOW)
