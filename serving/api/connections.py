@@ -208,7 +208,7 @@ class Connection(HttpToolsProtocol):
         """
         if math.isinf(self._stuck):
             # The guard limits the time of a request that has passed it.
-            return now > self._until and not self.has_place
+            return now > self._until and not self.under_way
         if now <= self._stuck + SLOWEST_READER:
             return False
         before, self._unsent, self._stuck = self._unsent, self._count_unsent(), now

@@ -19,7 +19,7 @@ import accomplice
 from accomplice.data.errors import InputError
 from accomplice.serving.api.guard import CONCURRENCY_VARIABLE, MEMORY_VARIABLE, Limits
 from accomplice.serving.api.tokens import TOKENS_VARIABLE, read_tokens
-from accomplice.serving.deployment.bento_files import check_bento
+from accomplice.serving.deployment.bento_files import check_bento, trusted_copy
 from accomplice.serving.deployment.handover import BUNDLE_VARIABLE, HANDOVER_VARIABLE
 from accomplice.serving.deployment.listener import (
     PROXY_VARIABLE,
@@ -210,7 +210,11 @@ def running(
 
 
 def serve(
-    path: Path | None, port: int, access: Access | None = None, supply: Supply | None = None
+    path: Path | None,
+    port: int,
+    access: Access | None = None,
+    supply: Supply | None = None,
+    trust: Path | None = None,
 ) -> None:
     """Serve a bundle or a Bento in the foreground until Ctrl-C, SIGTERM or SIGHUP.
 
@@ -220,16 +224,21 @@ def serve(
         access: address, tokens, limits and certificate; the defaults of ``Access`` if absent.
         supply: supply of bundles. It begins while the server starts, since MLflow takes as long to
             load.
+        trust: file of the public keys by one of which ``path`` must be signed; then a copy is
+            served, checked as it is made. None: any bundle or Bento.
 
     Raises:
-        InputError: as for :func:`serve_command`, the supply raises it, or the port cannot be
-            listened on.
+        InputError: as for :func:`serve_command` and :func:`trusted_copy`, the supply raises it, or
+            the port cannot be listened on.
         ServerError: the server ended by itself.
     """
-    argv, env = serve_command(path, port, access)
-    if supply is not None:
-        env |= supply.environment()
-    with tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home, term_interrupts():
+    # SIGTERM by itself would leave the folder behind.
+    with term_interrupts(), tempfile.TemporaryDirectory(prefix="accomplice-serve-") as home:
+        if path is not None and trust is not None:
+            path = trusted_copy(path, trust, Path(home))
+        argv, env = serve_command(path, port, access)
+        if supply is not None:
+            env |= supply.environment()
         host = HOST if access is None else access.host
         process = _start(argv, env, port, Path(home), None, host)
         # Without a bundle the worker has no requests, so that the server is killed at once.

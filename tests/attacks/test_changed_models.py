@@ -288,16 +288,17 @@ class TestBento:
     ) -> None:
         served: list[tuple[Path, int]] = []
 
-        def run(path: Path, *_: Any) -> None:
+        def command(path: Path, *_: Any) -> None:
             assert serve_command(path, 3999)
             assert not list(path.rglob("__pycache__"))
             served.append((path, path.parent.stat().st_mode & 0o777))
+            raise InputError("seen")
 
-        monkeypatch.setattr("accomplice.serving.deployment.server.serve", run)
+        monkeypatch.setattr("accomplice.serving.deployment.server.serve_command", command)
         (bento / "src" / "__pycache__").mkdir()
         (bento / "src" / "__pycache__" / "x.pyc").write_bytes(b"not signed")
         for path in (bento, bento / "src" / "bundle"):
-            assert main(["serve", str(path), "--trust", str(keys[1])]) == 0
+            assert main(["serve", str(path), "--trust", str(keys[1])]) == 2
         assert [mode for _, mode in served] == [0o700, 0o700]
         assert not [path for path, _ in served if path.exists()]
 

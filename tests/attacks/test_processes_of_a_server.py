@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from accomplice.serving.deployment.signatures import sign
+from accomplice.training.models.manifest import MANIFEST, SIGNATURE
 from accomplice.training.processes import HOST, end, free_port
+from tests.attacks.test_changed_models import write_keys
 from tests.benchmarks.serving import answers
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="serving forks its worker")
@@ -142,6 +146,24 @@ def test_no_process_holds_the_port_after_another_is_killed(
         assert over(others, GAP)
         with socket.create_server((HOST, family.port)):
             pass
+
+
+def test_a_killed_start_leaves_no_copy_of_a_signed_model(
+    bundle_path: Path,
+    tmp_path: Path,
+) -> None:
+    key, trusted = write_keys(tmp_path)
+    signed = Path(shutil.copytree(bundle_path, tmp_path / "signed"))
+    (signed / SIGNATURE).write_bytes(sign((signed / MANIFEST).read_bytes(), key))
+    (tmp_path / "temporary").mkdir()
+    port, env = free_port(), {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    words = ("serve", str(signed), "--port", str(port), "--trust", str(trusted))
+    with serving([sys.executable, "-m", "accomplice", *words], port, env) as family:
+        assert list((tmp_path / "temporary").rglob(MANIFEST))
+        starter, *others = family.all()
+        starter.kill()
+        assert over(others, GAP)
+        assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_a_client_that_reads_nothing_does_not_hold_up_the_end(bundle_path: Path) -> None:

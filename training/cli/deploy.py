@@ -174,38 +174,12 @@ def serve(
             raise InputError(
                 f"{model}: no such model: give a bundle folder, a bento's, or one of the registry"
             )
-        elif trust is None:
-            run_server(Path(model), at, access)
         else:
-            serve_signed(Path(model), at, access, trust)
+            run_server(Path(model), at, access, trust=trust)
     except ServerError as error:
         say(f"accomplice: {error}", error=True)
         return 1
     return 0
-
-
-def serve_signed(path: Path, at: int, access: Access, trust: Path) -> None:
-    """Serve a bundle or a bento that a trusted key has signed.
-
-    Args:
-        path: its folder.
-        at: port to listen on.
-        access: address, tokens and concurrency.
-        trust: file of the trusted public keys.
-
-    Raises:
-        InputError: it is not signed by one of the keys, it was changed, or the port is taken.
-        ServerError: the server ended by itself.
-    """
-    from tempfile import TemporaryDirectory
-
-    from accomplice.serving.deployment.bento_files import trusted_copy
-    from accomplice.serving.deployment.server import serve as run_server
-    from accomplice.training.processes import term_interrupts
-
-    # SIGTERM by itself would leave the folder behind.
-    with term_interrupts(), TemporaryDirectory(prefix="accomplice-model-") as folder:
-        run_server(trusted_copy(path, trust, Path(folder)), at, access)
 
 
 def serve_stored(
@@ -341,7 +315,7 @@ def ui(
 
     store = open_store()
     # Another user of this machine can keep nobody away.
-    http = partial(Connection, open_connections=Connections.of_environment({}))
+    http = partial(Connection, open_connections=Connections.of_environment(0, {}))
     if optuna or storage is not None:
         run_dashboard(storage or store.optuna, at, http, secret=not without_secret)
     else:
