@@ -46,8 +46,7 @@ _CELL = re.compile(
     r"(?P<number>[-+]?(?:\d[\d.,' ]*|[.,]\d+)(?:e[-+]?\d+)?)"
     r"(?P<plus> ?(?:\+|(?:or|and) (?:older|over|more|above)))? ?(?P<unit>\D.*)?"
 )
-#: A number without grouped digits; a decimal point is optional. Digits match in one way alone, so
-#: that a long text takes no time that grows with the square of its length.
+#: A number without grouped digits. Digits match in one way alone: the time is linear in the length.
 _PLAIN = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
 #: Most characters of a cell that is read alone, unless it is a plain number.
 LONGEST = 64

@@ -30,12 +30,8 @@ LONGEST = 1 << 26
 #: Number of last rows that are searched for a summary or a remark.
 LAST = 3
 
-#: Quotation mark.
-QUOTE = b'"'
-#: Line break.
-NEWLINE = b"\n"
-#: Carriage return.
-RETURN = b"\r"
+#: Quotation mark, line break, carriage return.
+QUOTE, NEWLINE, RETURN = b'"', b"\n", b"\r"
 #: Beginning of a quoted cell.
 _OPENING = re.compile(rb' *"')
 #: A quoted cell, up to its closing mark.

@@ -4,9 +4,9 @@ A feature known at the start may predict the event, but hardly the time of censo
 study's end determines: centre and calendar year do (see `estimators.censoring`). A feature
 recorded at the end predicts both. So the patients are grouped by each feature (levels, tenths of
 numbers, "not recorded"), and a patient's score is the log ratio of observed to expected events of
-their group, out of fold. The score is tested against the events *and* the censoring: under
-independent censoring (Kalbfleisch and Prentice, "The Statistical Analysis of Failure Time Data",
-2002, chapter 6) its slope in a Cox model of the censoring is 0.
+their group, out of fold. It is tested against the events *and* the censoring: if that is
+independent, its slope in a Cox model of the censoring is 0 (Kalbfleisch and Prentice, "The
+Statistical Analysis of Failure Time Data", 2002, chapter 6).
 """
 
 from __future__ import annotations

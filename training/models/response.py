@@ -7,8 +7,7 @@ likelihood under a prior: without it, the choice from few labels varies from no 
 penalty (Van Calster et al., "Regression shrinkage methods for clinical prediction models do not
 guarantee improved performance", Stat Methods Med Res 2020). The model is calibrated on held-out
 predictions; where the rate of positives differs, the intercept is moved (Janssen et al., "Updating
-methods improved the performance of a clinical prediction model in new patients", J Clin Epidemiol
-2008).
+methods improved the performance of a clinical prediction model", J Clin Epidemiol 2008).
 """
 
 from __future__ import annotations
