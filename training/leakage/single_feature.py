@@ -29,8 +29,7 @@ from accomplice.training.metrics.concordance import concordance_contributions, h
 
 #: Maximum number of patients; of more, a random sample is judged.
 MOST_PATIENTS = 5000
-#: Maximum number of features; of more, categories are taken first, then the features whose values
-#: or missingness correlate most with the event or the censoring.
+#: Maximum number of features: categories first, then those that most predict event or censoring.
 MOST_FEATURES = 150
 #: Folds of the out-of-fold scores.
 FOLDS = 5
