@@ -204,7 +204,7 @@ def _balance(crossed: CrossFitted) -> Balance:
     chance = crossed.patients.propensity[rows]
     centres = _centres(crossed)
     X = np.column_stack([X, *centres.values()])
-    labels = *(names[j] for j in columns), *(f"centre {name}" for name in centres)
+    labels = *(names[j] for j in columns), *(_label(name) for name in centres)
     return balance(X, labels, crossed.treated[rows], chance)
 
 
@@ -215,6 +215,11 @@ def _centres(crossed: CrossFitted) -> dict[str, Bools]:
         return {}
     own = centre[crossed.rows]
     return {name: own == name for name in large_centres(own)}
+
+
+def _label(centre: str) -> str:
+    """Return the name of a centre's indicator, with the word centre once."""
+    return centre if centre.lower().startswith("centre") else f"centre {centre}"
 
 
 def _one_armed(crossed: CrossFitted) -> dict[str, Bools]:

@@ -54,25 +54,25 @@ def with_treatment(crossed, **changed):
 def test_a_centre_without_an_arm_is_named():
     rng = np.random.default_rng(3)
     cohort = confounded(500, "none", 0.8, rng)
-    centre = np.array(["east", "north", "south"])[rng.integers(0, 3, 500)]
+    centre = np.array(["Centre E", "north", "south"])[rng.integers(0, 3, 500)]
     values, column = cohort.values.copy(), cohort.study.treatment_position
     fair = evidence(quick(replace(cohort, centre=centre), 0).crossed, CONFIG)
     assert fair.one_armed == ()
-    values[centre != "east", column] = values[:, column].min()
+    values[centre != "Centre E", column] = values[:, column].min()
     one = replace(cohort, centre=centre, values=values)
     crossed = quick(one, 0).crossed
     some = evidence(crossed, CONFIG)
     assert set(some.one_armed) == {"north", "south"}
     assert some.overlap < 0.5
-    assert {f"centre {name}" for name in ("east", "north", "south")} < set(some.balance.names)
+    assert {"Centre E", "centre north", "centre south"} < set(some.balance.names)
     # Nobody of these centres is like a treated patient, so that advice abstains.
-    assert crossed.patients.propensity[crossed.rows & (centre != "east")].max() < RARE
+    assert crossed.patients.propensity[crossed.rows & (centre != "Centre E")].max() < RARE
     blind = one.prognostic()
     served = {
-        name: crossed.effect.of(blind.values, np.full(500, name)) for name in ("east", "north")
+        name: crossed.effect.of(blind.values, np.full(500, name)) for name in ("Centre E", "north")
     }
     assert served["north"].propensity.max() < RARE
-    assert np.median(served["east"].propensity) > 0.3
+    assert np.median(served["Centre E"].propensity) > 0.3
     said = sentences(some)
     assert "'north', 'south'" in said["overlap"]
     assert "In some centres" not in sentences(fair)["overlap"]
