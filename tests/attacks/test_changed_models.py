@@ -44,7 +44,7 @@ from accomplice.training.cli.served_model import Champion, Registered
 from accomplice.training.models.manifest import MANIFEST, SIGNATURE, read_file, read_folder
 from accomplice.training.tracking.registry import register_bundle
 from accomplice.training.tracking.store import find_bundle, open_store
-from accomplice.training.tracking.stores.recorded import DIGEST
+from accomplice.training.tracking.stores.recorded import DIGEST, MOST_FILES
 from accomplice.training.tracking.stores.recorded import SIGNATURE as SIGNATURE_TAG
 
 #: Packs a bundle.
@@ -204,6 +204,27 @@ class TestRegistry:
         path, _, copied = done.stdout.rstrip().rpartition(" ")
         assert (Path(path).is_relative_to(tmp_path), copied) == (True, "True")
         assert [each.name for each in tmp_path.iterdir()] == ["before"]
+
+    @pytest.mark.parametrize("name", ["zeros", "bundle/zeros", "bundle/manifest.json", "many"])
+    def test_what_another_machine_sends_is_bounded(
+        self, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.setattr("mlflow.utils.uri.is_local_uri", lambda _: False)
+        path = files.parent / name.replace("bundle", files.name)
+        if name == "many":
+            path.mkdir()
+            for j in range(MOST_FILES):
+                (path / f"file{j}").touch()
+        else:
+            with path.open("ab") as file:
+                file.truncate(1 << 34)
+        try:
+            with pytest.raises(InputError, match="is no file of a bundle, or too large"):
+                find_bundle(MODEL, into=tmp_path / "copy")
+            assert not [*(tmp_path / "copy").rglob("*")]
+        finally:
+            if path.parent == files.parent:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def test_a_model_is_served_only_if_a_trusted_key_has_signed_it(
         self,

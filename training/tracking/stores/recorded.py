@@ -13,7 +13,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from accomplice.data.errors import InputError
-from accomplice.training.models.manifest import MANIFEST
+from accomplice.training.models.manifest import LARGEST, MANIFEST, SHORT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 DIGEST = "bundle_digest"
 #: Tag of a version: the signature of its bundle's manifest, in hexadecimal digits.
 SIGNATURE = "bundle_signature"
+#: Folder of a stored model that holds its bundle, and maximum number of files and folders in it.
+FOLDER, MOST_FILES = "artifacts", 100
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
             removed when this process ends. Those of this machine are used where they are.
 
     Raises:
-        InputError: the files are missing, or contain no bundle.
+        InputError: the files are missing, contain no bundle, or are larger than a bundle's can be.
         MlflowException: the files cannot be read.
         OSError: local files cannot be read.
     """
@@ -128,8 +130,10 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
         into = _temporary_folder()
     none = InputError(f"{model}: that model holds no bundle of accomplice's")
     try:
+        if into is not None:
+            _check_sizes(model, files)
         # Not the whole model: MLflow would write a file of its own into it.
-        local = files.download_artifacts("artifacts", None if into is None else str(into))
+        local = files.download_artifacts(FOLDER, None if into is None else str(into))
     except (MlflowException, FileNotFoundError):
         if files.list_artifacts(None):
             raise none from None
@@ -138,6 +142,24 @@ def fetch(model: str, uri: str, into: Path | None) -> Path:
     if found is None:
         raise none
     return found.parent
+
+
+def _check_sizes(model: str, files: Any) -> None:
+    """Raise ``InputError`` if files of another machine are larger than those of a bundle can be.
+
+    Args:
+        model: name of the model, for errors.
+        files: MLflow's repository of the model.
+    """
+    folders, count = [FOLDER], 0
+    while folders:
+        for found in files.list_artifacts(folders.pop()):
+            count += 1
+            most = LARGEST.get(Path(found.path).name, SHORT)
+            if count > MOST_FILES or (found.file_size or 0) > most:
+                raise InputError(f"{model}: {found.path} is no file of a bundle, or too large")
+            if found.is_dir:
+                folders.append(found.path)
 
 
 def _temporary_folder() -> Path:
