@@ -5,7 +5,8 @@ is a fork of it, so that another one is ready at once, and both share the memory
 imported and loaded. The supervisor has no other socket, by which another user could control it.
 
 A worker that takes no more requests, whether it was killed or asked to end, is replaced at once;
-connections meanwhile wait in the listening socket. A worker that ends before it was ready ends the
+connections meanwhile wait in the listening socket. One that is ready reports that its event loop
+runs; without a report for ``STILL`` it is killed. A worker that ends before it was ready ends the
 server, unless an earlier one was ready. The server also ends by a signal, and with the process that
 started it, where that one asked for it. After a kill of any of these processes the port is free.
 """
@@ -34,6 +35,8 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 GRACE = 22.0
 #: The same where the process that started the server has ended.
 ABANDONED = 1.0
+#: Maximum time in seconds between two reports of a worker, and seconds between two checks of it.
+STILL, CHECK = 60.0, 10.0
 #: Exit code of a worker that can never serve, such as with a changed bundle.
 UNABLE = 2
 #: Seconds before another worker is started in place of one that was never ready; twice as many each
@@ -41,7 +44,8 @@ UNABLE = 2
 PAUSES = (0.5, 10.0)
 
 #: Function that serves a listening socket and returns an exit code, given the file descriptors to
-#: write to when ready (and to close when ending), and to read until the supervisor has ended.
+#: write to when ready and from then on (and to close when ending), and to read until the supervisor
+#: has ended.
 Work = Callable[[socket.socket, int, int], int]
 
 
@@ -51,8 +55,11 @@ class _Worker:
 
     pid: int
     channel: int
-    """Pipe to which the worker writes when it is ready, and that it closes when it ends."""
+    """Pipe to which the worker writes when it is ready and from then on, and that it closes when it
+    ends."""
     ready: bool = False
+    reported: float = 0.0
+    """Time of its last report, or since which it could not be read."""
 
 
 class Supervisor:
@@ -73,6 +80,7 @@ class Supervisor:
         self._worker: _Worker | None = None
         self._pids: set[int] = set()
         self._unable = self._proven = False
+        self._checked = time.monotonic()
 
     def run(self) -> int:
         """Keep one worker until the server has to end, and return the server's exit code.
@@ -99,13 +107,16 @@ class Supervisor:
                     if not self._proven:
                         return self._end(0.0, 1)
                     due = time.monotonic() + PAUSES[1]
-            if self._asked_to_end(None if self._worker else max(0.0, due - time.monotonic())):
+            if self._asked_to_end(CHECK if self._worker else max(0.0, due - time.monotonic())):
                 return self._end(GRACE)
             if self._left():
                 return self._end(ABANDONED)
             worker = self._worker
             self._reap()
-            if worker is None or not self._over(worker):
+            if worker is None:
+                continue
+            if not self._over(worker):
+                self._kill_if_still(worker)
                 continue
             self._worker, due = None, time.monotonic()
             if worker.ready:
@@ -118,11 +129,11 @@ class Supervisor:
             pause = min(2 * pause, PAUSES[1])
             logger.error("the worker ended before it was ready: another one starts soon")
 
-    def _asked_to_end(self, timeout: float | None) -> bool:
+    def _asked_to_end(self, timeout: float) -> bool:
         """Wait for a signal, the worker or the parent; return whether a signal to end arrived.
 
         Args:
-            timeout: maximum time in seconds; None: without a limit.
+            timeout: maximum time in seconds.
         """
         sources = [self._signalled]
         sources += [self._worker.channel] if self._worker else []
@@ -141,14 +152,27 @@ class Supervisor:
         """Return whether a worker takes no more requests, and note whether it has been ready."""
         if not select.select([worker.channel], [], [], 0)[0]:
             return False
-        if os.read(worker.channel, 1):
-            worker.ready = self._proven = True
+        if os.read(worker.channel, 4096):
+            worker.ready, worker.reported = True, time.monotonic()
+            self._proven = True
             return False
         os.close(worker.channel)
         if not worker.ready:
             # Only its end has closed the pipe.
             self._reap(worker.pid)
         return True
+
+    def _kill_if_still(self, worker: _Worker) -> None:
+        """Kill a ready worker that has not reported for ``STILL``."""
+        now, before = time.monotonic(), self._checked
+        self._checked = now
+        if now - before > 2 * CHECK:
+            # This process was stopped too.
+            worker.reported = now
+        if worker.ready and now - worker.reported > STILL:
+            logger.error("the worker stands still: it is killed")
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.reported = now
 
     def _start(self) -> None:
         """Fork a worker.

@@ -22,6 +22,7 @@ from accomplice.serving.deployment import supervisor
 from accomplice.serving.deployment.supervisor import Supervisor
 folder, words = pathlib.Path(sys.argv[1]), sys.argv[2:]
 supervisor.GRACE, supervisor.PAUSES = 0.5, (0.1, 0.2)
+supervisor.STILL, supervisor.CHECK = 1.0, 0.2
 def work(listener, channel, alive):
     number = len([*folder.iterdir()])
     (folder / f"{number}").write_text(str(os.getpid()))
@@ -39,7 +40,11 @@ def work(listener, channel, alive):
         os.read(alive, 1)
         (folder / "orphaned").touch()
         return 0
-    time.sleep(60)
+    if word in ("still", "ending"):
+        time.sleep(60)
+    for _ in range(600):
+        time.sleep(0.1)
+        os.write(channel, b"+")
 fork = os.fork
 def short_of_memory():
     if "starved" in words and len([*folder.iterdir()]) == 1:
@@ -99,6 +104,29 @@ def test_a_worker_is_replaced_when_it_ends_or_takes_no_more(tmp_path: Path) -> N
         process.terminate()
         assert process.wait(30) == 0
         assert not any(map(alive, pids))
+
+
+def test_a_worker_that_stands_still_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "w"
+    with supervised(folder, "still", "well") as process:
+        first, second = started(folder, 2)
+        assert not alive(first)
+        # One that is stopped for longer than the supervisor waits, too.
+        os.kill(second, signal.SIGSTOP)
+        third = started(folder, 3)[-1]
+        assert not alive(second)
+        time.sleep(1.5)
+        assert alive(third)
+        # Both are stopped: time that the supervisor did not see does not count.
+        process.send_signal(signal.SIGSTOP)
+        os.kill(third, signal.SIGSTOP)
+        time.sleep(1.5)
+        process.send_signal(signal.SIGCONT)
+        os.kill(third, signal.SIGCONT)
+        time.sleep(1.5)
+        assert alive(third)
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def test_a_worker_that_cannot_be_started_now_is_started_later(tmp_path: Path) -> None:
