@@ -80,6 +80,8 @@ FRAME = frozenset({"/", "/app", "/app/", "/docs"})
 FILES = ("/app/files/", "/static_content/")
 #: Key of a request's state: the request counts as under way.
 ADMITTED = "admitted"
+#: Status, for the log, of a request whose client left before the answer began.
+LEFT = 499
 #: Methods that only read.
 READ = ("GET", "HEAD")
 
@@ -167,6 +169,10 @@ class Guard:
             sender = _Sender(send, share)
             try:
                 await self._admit(scope, receive, sender)
+                if not sender.begun:
+                    # The client has left. BentoML keeps the request until an answer begins.
+                    await send({"type": "http.response.start", "status": LEFT, "headers": []})
+                    await send({"type": "http.response.body", "body": b""})
             except RefusedError as refused:
                 await send_error(sender, refused.status, refused.error, refused.headers)
 

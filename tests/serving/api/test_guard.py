@@ -318,6 +318,14 @@ def test_a_request_without_a_token_takes_no_place_and_has_no_body(path: str) -> 
     asyncio.run(run())
 
 
+def test_an_app_whose_client_left_ends_with_an_answer() -> None:
+    async def app(scope, receive, send) -> None:
+        """Read the body, and answer nothing."""
+        await receive()
+
+    assert ask(Guard(app, Limits())).status == guard.LEFT
+
+
 def test_a_body_of_a_single_patient_is_smaller_than_a_list() -> None:
     size = [(b"content-length", str(guard.SINGLE + 1).encode())]
     body = [b"x" * (guard.SINGLE + 1)]
