@@ -27,12 +27,12 @@ def http_config(
     """
     return uvicorn.Config(
         app,
-        # uvicorn is told of no TLS: it would count no connection before there is a key.
+        # The connection does TLS itself: uvicorn's shows no connection before there is a key.
         http=partial(Connection, open_connections=connections, tls=tls),  # type: ignore[arg-type]
         ws="none",
         interface="asgi3",
         lifespan="on",
-        # One worker, whatever the environment says: the metrics are of one process.
+        # One worker in any environment: the metrics are of one process.
         workers=1,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE,
@@ -40,6 +40,6 @@ def http_config(
         log_config=None,
         access_log=False,
         server_header=False,
-        # A client's address is that of its connection, whatever its headers say.
+        # A client's address is that of its connection; its headers can be forged.
         proxy_headers=False,
     )
