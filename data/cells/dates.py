@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,9 @@ GENE_AS_DATE = re.compile(
     rf"(?P<day>\d{{1,2}})[-. ](?P<month>{_MONTH})(\.\d+)?"
     rf"|(?P<month2>{_MONTH})[-. ](?P<day2>\d{{1,2}})"
 )
+
+#: Digits that can be a year outside 1678 to 2261, of which timestamps in nanoseconds have no dates.
+_FAR_YEAR = re.compile(r"0\d{3}|1[0-6]\d\d|2[2-9]\d\d|[3-9]\d{3}")
 
 #: Forms of dates: text or timestamps, whole numbers such as 20200301, a spreadsheet's day numbers.
 DateForm = Literal["dates", "dates without marks", "serial dates"]
@@ -94,7 +98,7 @@ def read_dates(cells: pd.Series, format: str | None, name: str) -> tuple[Array, 
     if format is None:
         format = _format_of(known, name)
     try:
-        parsed = pd.to_datetime(known, format=format, errors="coerce")
+        parsed = _parsed(known, format)
     except ValueError:
         raise InputError(
             f"column '{name}': '{format}' is no format of dates: write it as %d.%m.%Y"
@@ -105,6 +109,30 @@ def read_dates(cells: pd.Series, format: str | None, name: str) -> tuple[Array, 
             "them, or name the format (data init --date-format; endpoints.survival, time.format)"
         )
     return _days(parsed.reindex(cells.index)), format
+
+
+def _parsed(texts: pd.Series, format: str) -> pd.Series:
+    """Return texts (n,) as timestamps (n,) of the years 1 to 9999; NaT where one does not fit.
+
+    Raises:
+        ValueError: the format is not valid.
+    """
+    parsed = pd.to_datetime(texts, format=format, errors="coerce")
+    if parsed.dt.unit != "ns":
+        return parsed
+    # pandas 2 has timestamps in nanoseconds alone, which end in the year 2262.
+    seconds = parsed.to_numpy().astype("datetime64[s]")
+    left = (parsed.isna() & texts.str.contains(_FAR_YEAR)).to_numpy()
+    seconds[left] = [_seconds(text, format) for text in texts[left]]
+    return pd.Series(seconds, texts.index)
+
+
+def _seconds(text: str, format: str) -> np.datetime64:
+    """Return a text as a timestamp; NaT if it does not fit the format."""
+    try:
+        return np.datetime64(datetime.strptime(text, format), "s")
+    except ValueError:
+        return np.datetime64("NaT", "s")
 
 
 def _days(dates: pd.Series) -> Array:
@@ -128,7 +156,7 @@ def _format_of(texts: pd.Series, name: str) -> str:
     fitting, most, closest = [], 0, ""
     for format in (*_digit_formats(texts), *_NAMED_FORMATS):
         try:
-            parsed = pd.to_datetime(texts, format=format, errors="coerce")
+            parsed = _parsed(texts, format)
         except ValueError:
             continue
         if len(texts) and not parsed.isna().any():

@@ -53,6 +53,22 @@ def test_days():
 
 
 @pytest.mark.parametrize(
+    "cells",
+    [
+        ["31.12.9999", "05.01.2012", "01.02.1500", None],
+        ["99991231", "20120105", "15000201", None],
+        ["31DEC9999", "05Jan2012", "01Feb1500", None],
+        ["9999-12-31 12:30:00", "2012-01-05 00:00:00", "1500-02-01 23:59:59", None],
+        np.array(["9999-12-31", "2012-01-05", "1500-02-01", "NaT"], "datetime64[us]"),
+    ],
+)
+def test_days_of_far_years(cells):
+    days, _ = read_dates(pd.Series(cells), None, "d")
+    assert days.tolist()[:3] == [2932896, 15344, -171633]
+    assert np.isnan(days[3])
+
+
+@pytest.mark.parametrize(
     ("cells", "expected"),
     [
         (["02/03/2018", "03/04/2018"], "both %d/%m/%Y and %m/%d/%Y fit"),
