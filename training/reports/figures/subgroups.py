@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
 from accomplice.data.cells.rounding import month_text
 from accomplice.training.estimators.intervals import Estimate
@@ -214,6 +214,8 @@ def _forest(
     )
     names.set(ylim=(len(rows) - 0.4, -0.6 - bool(columns)), xlim=(0, 1))
     names.axis("off")
+    # Of all panels, which share it.
+    names.yaxis.set_major_locator(NullLocator())
     # All text lies inside the axes, so the layout need not measure it.
     style: Any = {"va": "center", "fontsize": 9.5, "in_layout": False}
     places = COLUMNS[-len(columns) :] if columns else ()
@@ -271,9 +273,7 @@ def _intervals(
         axes.axvline(panel.overall, color=SOFT, lw=1, ls="--")
     axes.set_xlim(low, high)
     axes.set_xlabel(panel.label)
-    axes.tick_params(axis="y", length=0, labelleft=False)
     axes.spines["left"].set_visible(False)
-    axes.grid(visible=False, axis="y")
 
 
 def _axis_limits(panel: Panel, spans: Sequence[Estimate]) -> tuple[float, float]:
