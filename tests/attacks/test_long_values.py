@@ -70,8 +70,9 @@ def test_a_cell_is_written_soon() -> None:
         for start in ("", "-", "+"):
             with soon(value):
                 assert unquote_cells(quote_cells([start + value])) == [start + value]
-                printable(value)
-                markdown(value)
+        for write in (printable, markdown):
+            with soon(value):
+                write(value)
 
 
 def test_a_row_is_told_from_a_footer_soon() -> None:
