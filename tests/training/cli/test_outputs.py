@@ -21,20 +21,23 @@ MINE = "mine, and nobody else's\n"
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory, tiny_trained) -> Path:
-    """A bundle."""
-    folder = tmp_path_factory.mktemp("outputs") / "model"
-    tiny_trained.bundle.save(folder)
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_trained) -> Path:
+    """A folder with a study file, its table and a bundle."""
+    folder = tmp_path_factory.mktemp("outputs")
+    tiny_trained.bundle.save(folder / "model")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        draw(120, seed=3).frame.to_csv("cohort.csv", index=False)
+        columns = ["--time", "os_months", "--event", "os_event"]
+        assert main(["data", "init", "cohort.csv", *columns]) == 0
     return folder
 
 
 @pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Path) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Path) -> Path:
     """A working folder with a study file, its table and a bundle."""
     monkeypatch.chdir(tmp_path)
-    draw(120, seed=3).frame.to_csv("cohort.csv", index=False)
-    assert main(["data", "init", "cohort.csv", "--time", "os_months", "--event", "os_event"]) == 0
-    shutil.copytree(saved, "model")
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
