@@ -10,24 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from accomplice.data.loading import load_cohort
 from accomplice.data.panels.panel import panel_text
 from accomplice.data.synthetic import draw
-from accomplice.training.config import configure
-from accomplice.training.run import train
 
-#: A run of few seconds.
-QUICK = (
-    "net.members=2",
-    "net.max_epochs=1",
-    "net.steps_per_epoch=2",
-    "folds.folds=2",
-    "anchor.folds=2",
-    "forest.trees=5",
-    "evaluation.bootstraps=5",
-    "evaluation.explanations=false",
-    "evaluation.peers=false",
-)
 #: Runs verbs in one process and prints, as its last line, which of them brought torch along.
 SCRIPT = """
 import json, sys
@@ -44,16 +29,15 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="session")
-def models(tmp_path_factory) -> Path:
+@pytest.fixture
+def models(tmp_path, tiny_trained) -> Path:
     """A folder with two cohorts, their study files, and two models of the first."""
-    folder = tmp_path_factory.mktemp("verbs")
-    for name, patients, seed in (("own", 160, 11), ("other", 140, 4)):
+    folder, bundle = tmp_path, tiny_trained.bundle
+    for name, seed in (("own", 11), ("other", 4)):
         (folder / name).mkdir()
-        draw(patients, seed=seed).frame.to_csv(folder / name / "cohort.csv", index=False)
+        draw(240, seed=seed).frame.head(140).to_csv(folder / name / "cohort.csv", index=False)
         study = panel_text("synthetic_gastric")
         (folder / name / "study.yaml").write_text(study, encoding="utf-8")
-    bundle = train(load_cohort(folder / "own" / "study.yaml"), configure(QUICK)).bundle
     bundle.save(folder / "model1")
     replace(bundle, provenance={**bundle.provenance, "note": "another"}).save(folder / "model2")
     return folder
