@@ -92,8 +92,9 @@ def in_workplace(workplace, monkeypatch):
 
 @pytest.fixture(scope="session")
 def tracked(workplace, study_path):
-    """A run on MLflow with the least settings."""
+    """A run on MLflow with the least settings, without figures."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("accomplice.training.tracking.runs.log_figures", lambda *_: None)
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.delenv(name, raising=False)
         patch.chdir(workplace)

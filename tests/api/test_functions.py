@@ -132,6 +132,7 @@ class TestTrain:
 
 
 class TestTune:
+    @pytest.mark.usefixtures("no_figures")
     def test_searches_and_trains_the_final_model(
         self, study_path, in_workplace, tmp_path, monkeypatch
     ):

@@ -16,6 +16,7 @@ from accomplice.serving.deployment.packaging import package
 from accomplice.serving.requests.validation import CheckedRequest
 from accomplice.training.bundle import Bundle
 from accomplice.training.cli.main import main
+from accomplice.training.tracking import runs as runs_in_mlflow
 from accomplice.training.tracking.store import find_bundle, open_store
 from tests.conftest import TINY_OPTIONS
 
@@ -62,7 +63,7 @@ def answered_everywhere(times: list[float] | None) -> pd.DataFrame:
     return expected
 
 
-def test_of_os_dfs_and_a_response(folder, capsys):
+def test_of_os_dfs_and_a_response(folder, capsys, monkeypatch):
     assert main(["data", "check", "study.yaml"]) == 0
     said = capsys.readouterr().out
     assert "events (os)" in said
@@ -93,8 +94,10 @@ def test_of_os_dfs_and_a_response(folder, capsys):
     trial = next(run for run in runs if run.data.tags["stage"] == "trial")
     assert "dfs_uno_c" not in trial.data.metrics
 
+    monkeypatch.setattr(runs_in_mlflow, "log_figures", lambda *_: None)
     alone = ["train", "study.yaml", "--endpoint", "dfs", "--set", "further_endpoints=false"]
-    assert main([*alone, "--out", "dfs", *SMALL]) == 0
+    unexplained = ["--set", "evaluation.explanations=false"]
+    assert main([*alone, "--out", "dfs", *SMALL, *unexplained]) == 0
     assert list(Bundle.load(Path("dfs")).survival) == ["dfs"]
 
 
