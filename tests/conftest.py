@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Some systems let the group write new files; a token file that it can write is refused.
 os.umask(0o022)
-# Children hear a terminal that is closed, also where the tests were started with nohup.
+# A terminal that is closed and Ctrl-C are heard, also where the tests were started with nohup or by
+# a script in the background.
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("untimed", deadline=None)
