@@ -1,4 +1,4 @@
-# Reference values for tests/training/metrics/test_brier.py.
+# Reference values for tests/training/metrics and tests/training/estimators.
 #   Rscript tests/reference/metrics.R > tests/reference/metrics.json
 library(survival)
 library(jsonlite)
