@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +107,34 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
         return pickle.loads(file.read_bytes())
 
     return made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _copied_databases(shared: Shared) -> Iterator[None]:
+    """Stores of this process are copies of one that the product made: MLflow takes a second for it.
+
+    Processes that a test starts make theirs themselves.
+    """
+    from accomplice.training.tracking import store
+
+    create = store._create_database
+
+    def created() -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / store.DATABASE
+            create(path)
+            return path.read_bytes()
+
+    def copied(path: Path) -> None:
+        path.write_bytes(shared("database", created))
+        with closing(sqlite3.connect(path)) as database, database:
+            # MLflow's own experiment has its files in the working folder.
+            place = str(Path.cwd() / "mlruns" / "0")
+            database.execute("update experiments set artifact_location = ?", (place,))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "_create_database", copied)
+        yield
 
 
 @pytest.fixture(scope="session")
