@@ -28,10 +28,9 @@ CANARY = 61.987654321
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 
-@pytest.fixture
-def table(tmp_path, monkeypatch):
-    """A sane table of made-up patients, and a working folder of its own."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def patients():
+    """A sane table of made-up patients."""
     rng = np.random.default_rng(5)
     n = 80
     frame = pd.DataFrame(
@@ -44,14 +43,31 @@ def table(tmp_path, monkeypatch):
         }
     )
     frame.loc[0, "age"] = CANARY
-    frame.to_csv("cohort.csv", index=False)
     return frame
 
 
 @pytest.fixture
-def study(table):
-    assert main(["data", "init", "cohort.csv", "--time", "months", "--event", "died"]) == 0
-    return yaml.safe_load(Path("study.yaml").read_text())
+def table(tmp_path, monkeypatch, patients):
+    """The patients as a file, in a working folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    patients.to_csv("cohort.csv", index=False)
+    return patients.copy()
+
+
+@pytest.fixture(scope="module")
+def drafted(tmp_path_factory, patients):
+    """The study file that `data init` writes for the patients."""
+    folder = tmp_path_factory.mktemp("drafted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patients.to_csv("cohort.csv", index=False)
+        assert main(["data", "init", "cohort.csv", "--time", "months", "--event", "died"]) == 0
+    return folder / "study.yaml"
+
+
+@pytest.fixture
+def study(table, drafted):
+    return yaml.safe_load(Path(shutil.copy(drafted, "study.yaml")).read_text())
 
 
 @pytest.fixture(scope="module")
