@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import datetime
-import io
 import logging
 import re
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from accomplice.data.cells.missing import Words
 from accomplice.data.drafting.draft import draft_study, render_study
 from accomplice.data.errors import InputError
 from accomplice.data.loading import load_cohort, stream_patients
 from accomplice.data.readers import row_checker
-from accomplice.data.readers.contents import in_memory
-from accomplice.data.readers.layout import Layout
-from accomplice.data.readers.reader import PLAIN, Reading
-from accomplice.data.readers.row_checker import RowChecker
+from accomplice.data.readers.reader import Reading
 from accomplice.data.readers.table_reader import TableReader, open_stream
 from accomplice.data.readers.tables import read_table
-from accomplice.data.readers.text import Text
 from accomplice.data.study import load_study
 
 CANARY = "CANARY-7431"
@@ -277,81 +267,6 @@ class TestMissing:
         assert pd.isna(frame["a"][1])
 
 
-class TestWorkbooks:
-    @pytest.fixture(autouse=True)
-    def _library(self):
-        self.openpyxl = pytest.importorskip("openpyxl")
-
-    def book(self, tmp_path, **sheets):
-        book = self.openpyxl.Workbook()
-        book.remove(book.active)
-        for name, rows in sheets.items():
-            sheet = book.create_sheet(name)
-            for row in rows:
-                sheet.append(row)
-        book.save(tmp_path / "t.xlsx")
-        return tmp_path / "t.xlsx"
-
-    rows = (("id", "age", "seen"), *((f"{i:03d}", 50 + i, 1.5 * i) for i in range(12)))
-
-    @pytest.mark.parametrize(
-        ("above", "below"),
-        [
-            ([], []),
-            ([["A cohort"], []], []),
-            ([[None, "Patient", None]], [[], ["median", 55, None]]),
-            ([["of", "of", None]], [[], [], ["Source: a registry"]]),
-        ],
-    )
-    def test_the_table_alone_is_read(self, tmp_path, above, below):
-        frame = both(self.book(tmp_path, Data=[*above, *self.rows, *below]), text_columns=("id",))
-        assert frame["id"].tolist() == [row[0] for row in self.rows[1:]]
-        assert frame["seen"].tolist() == [row[2] for row in self.rows[1:]]
-
-    def test_the_sheet_is_found_and_said(self, tmp_path, caplog):
-        legend = [["column", "meaning"], ["age", "years"]]
-        path = self.book(tmp_path, Legend=legend, Data=self.rows)
-        assert len(read_table(path)) == 12
-        assert "sheet 'Data' is read, and not 'Legend'" in caplog.text
-        assert len(read_table(path, reading=Reading(sheet="Legend"))) == 1
-        with pytest.raises(InputError, match=r"no sheet 'Dat'; did you mean 'Data'\?"):
-            read_table(path, reading=Reading(sheet="Dat"))
-
-    def test_two_tables_are_asked(self, tmp_path):
-        path = self.book(tmp_path, A=self.rows, B=self.rows)
-        assert "sheets 'A', 'B' have tables: name one with --sheet" in refused(path)
-        assert len(both(path, reading=Reading(sheet="B"))) == 12
-
-    def test_patients_after_an_empty_row_are_not_dropped(self, tmp_path):
-        path = self.book(tmp_path, Data=[*self.rows, [], ["100", 1, 2]])
-        assert "row 14 is empty and rows follow" in refused(path)
-
-    def test_a_table_that_begins_elsewhere(self, tmp_path):
-        path = self.book(tmp_path, Data=[[], [], *([None, None, *row] for row in self.rows)])
-        assert both(path).columns.tolist() == ["id", "age", "seen"]
-
-    def test_kinds_of_cells(self, tmp_path):
-        day = datetime.datetime(2018, 3, 12)
-        head = ["id", "day", "yes", "words", "n"]
-        path = self.book(
-            tmp_path, Data=[head, ["1", day, True, 'a, \n"b"', 7], ["2", None, False, "NA", 8.5]]
-        )
-        frame = both(path)
-        assert frame["day"].fillna("").tolist() == ["2018-03-12", ""]
-        assert frame["yes"].tolist() == [True, False]
-        assert frame["words"].fillna("").tolist() == ['a, \n"b"', ""]
-        assert frame["n"].tolist() == [7, 8.5]
-
-    def test_formulas_without_values_are_refused(self, tmp_path):
-        path = self.book(tmp_path, Data=[*self.rows, ["x", "=B2+1", 2]])
-        assert "formulas without values" in refused(path)
-
-    def test_text_that_is_named_so(self, tmp_path, caplog):
-        assert both(write(tmp_path, TABLE, "t.xlsx"))["id"].tolist() == IDS
-        assert "no workbook, but text" in caplog.text
-        assert "old Excel workbook" in refused(write(tmp_path, b"\xd0\xcf\x11\xe0" * 9, "t.xls"))
-
-
 def test_a_table_of_any_name_is_read(tmp_path):
     assert (
         read_table(write(tmp_path, TABLE.replace(",", "\t"), "clinicalMatrix"))["id"].tolist()
@@ -434,129 +349,6 @@ def test_what_is_said_to_a_draft_is_kept_in_the_study_file(tmp_path):
 
 
 # Property tests: a table whose cells are known.
-
-FEW = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-WORDS = st.text("ghjkq äß日,;|\t'\"\n#.", max_size=6).map(lambda s: f"g{s.strip()}g")
-NUMBERS = st.integers(-999, 999).map(lambda n: f"{n / 8}")
-
-
-@st.composite
-def tables(draw):
-    """Draw names and rows; a column has words, or numbers and gaps."""
-    width, n = draw(st.integers(3, 6)), draw(st.integers(5, 9))
-    kinds = [draw(st.sampled_from([WORDS, NUMBERS | st.just("")])) for _ in range(width - 2)]
-    rows = [
-        [f"P{i}", str(i + 0.5), *(draw(kind) for kind in kinds)]
-        for i in draw(st.permutations(range(n)))
-    ]
-    return ["id", "months", *(f"c{j}" for j in range(width - 2))], rows
-
-
-def written(names, rows, delimiter, quoting, end="\n"):
-    text = io.StringIO()
-    csv.writer(text, delimiter=delimiter, quoting=quoting, lineterminator=end).writerows(
-        [names, *rows]
-    )
-    return text.getvalue()
-
-
-def assert_read(path, names, rows):
-    frame = both(path)
-    assert frame.columns.tolist() == names
-    assert len(frame) == len(rows)
-    for j, name in enumerate(names):
-        for cell, read in zip((row[j] for row in rows), frame[name], strict=True):
-            if cell == "":
-                assert pd.isna(read)
-            elif isinstance(read, str):
-                assert read == cell
-            else:
-                assert read == float(cell)
-
-
-@FEW
-@given(
-    tables(),
-    st.sampled_from(",;\t|"),
-    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
-    st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
-    st.sampled_from(["\n", "\r\n"]),
-)
-def test_what_is_written_is_read(tmp_path, table, delimiter, quoting, encoding, end):
-    names, rows = table
-    text = written(names, rows, delimiter, quoting, end)
-    path = write(tmp_path, text, "t.txt", encoding)
-    said = ""
-    try:
-        assert_read(path, names, rows)
-    except InputError as error:
-        said = str(error)
-    if said:  # a cell with a line break can look like rows that two stray marks have swallowed
-        assert "one row by their quotation marks" in said
-        assert any("\n" in cell for row in rows for cell in row)
-
-
-@FEW
-@given(tables(), st.sampled_from(",;\t|"), st.data())
-def test_a_damaged_table_is_refused_by_its_line(tmp_path, table, delimiter, data):
-    names, rows = table
-    plain = [[cell.translate(str.maketrans("", "", ',;|\t\n"')) for cell in r] for r in rows]
-    place = data.draw(st.integers(0, len(plain) - 1))
-    j = data.draw(st.integers(0, len(names) - 1))
-    damage = data.draw(st.sampled_from(["lost", "added", "mark", "split"]))
-    lines = written(names, plain, delimiter, csv.QUOTE_MINIMAL).splitlines()
-    cells = lines[place + 1].split(delimiter)
-    if damage == "lost":
-        del cells[j]
-    elif damage == "added":
-        cells.insert(j, CANARY)
-    elif damage == "mark":
-        cells[j] = f'"{cells[j]}'
-    else:
-        cells[j] = f"g\n{cells[j] or 'g'}"
-    lines[place + 1] = delimiter.join(cells)
-    said = refused(write(tmp_path, "\n".join(lines) + "\n", "t.txt"))
-    assert f"line {place + 2} " in said or f"line {place + 3} " in said
-
-
-@FEW
-@given(tables(), st.integers(0, 5), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
-def test_a_damaged_header_is_never_read(tmp_path, table, j, quoting):
-    names, rows = table
-    j %= len(names)
-    path = write(tmp_path, written(names[:j] + names[j + 1 :], rows, ",", quoting))
-    with pytest.raises(InputError):
-        read_table(path)
-    path = write(tmp_path, written([*names[:j], "more", *names[j:]], rows, ",", quoting))
-    with pytest.raises(InputError):
-        read_table(path)
-
-
-def count(raw, *, precise, size):
-    """Return the rows that are counted, None where they are refused or remarks are among them."""
-    rows = RowChecker(Path("t"), b",", 3, 1, precise=precise)
-    try:
-        for _ in rows.blocks(io.BytesIO(raw), size):
-            pass
-    except InputError:
-        return None
-    return rows.count if rows.note is None else None
-
-
-@settings(FEW, max_examples=300)
-@given(st.text('aa",,,\n\n', max_size=24), st.integers(1, 9))
-def test_counting_agrees_with_looking_at_each_line(text, size):
-    raw = (text + "\n").encode()
-    exact = count(raw, precise=True, size=size)
-    assert count(raw, precise=True, size=1 << 20) == exact
-    if count(raw, precise=False, size=size) in (exact, None) or re.search('"[,"]*"', text):
-        return
-    # A row too long has made up for one too short: pandas refuses the long one.
-    table = Text(Path("t"), in_memory(raw), Layout(tuple("xyz"), ",", 1, 0), PLAIN, 0)
-    with pytest.raises((pd.errors.ParserError, pd.errors.ParserWarning)):
-        table.parse(raw, {})
 
 
 def test_a_file_that_changes_after_it_was_opened_is_an_error(tmp_path):
