@@ -244,6 +244,10 @@ def serve(
         # Without a bundle the worker has no requests, so that the server is killed at once.
         grace = 0.0
         try:
+            # While the server starts, so that its end does not wait for it; and where an interrupt
+            # is awaited.
+            import psutil  # type: ignore[import-untyped]  # noqa: F401
+
             if supply is not None:
                 supply.begin()
             grace = GRACE
@@ -279,7 +283,7 @@ def _start(
         InputError: the port cannot be listened on.
     """
     check_free(port, host)
-    process = subprocess.Popen(
+    return subprocess.Popen(
         list(argv),
         # A home of its own for BentoML. As working folder it has no modules that hide ours.
         env={**env, "BENTOML_HOME": str(home), TIED_VARIABLE: str(home)},
@@ -291,10 +295,6 @@ def _start(
         # Ctrl-C reaches this process alone, which then ends the server in order.
         start_new_session=True,
     )
-    # Here, so that the server's end does not wait for it.
-    import psutil  # type: ignore[import-untyped]  # noqa: F401
-
-    return process
 
 
 def _ready(process: subprocess.Popen[bytes], port: int, timeout: float) -> bool:

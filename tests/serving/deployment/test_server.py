@@ -184,6 +184,22 @@ def test_nothing_to_serve_is_said_so(tmp_path: Path) -> None:
         serve_command(tmp_path, 1)
 
 
+def test_an_interrupt_while_the_server_starts_is_no_failure(tmp_path: Path) -> None:
+    port = free_port()
+    code = (
+        "import os, signal, sys, pathlib, accomplice.serving.deployment.server as server\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'psutil':\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "server.serve_command = lambda path, port, access=None: (sys.argv[1:], dict(os.environ))\n"
+        f"server.serve(pathlib.Path('any'), {port})\n"
+    )
+    command = [sys.executable, "-c", code, *stand_in(port, tmp_path / "worker")]
+    assert subprocess.run(command, cwd=ROOT, timeout=30, check=False).returncode == 0
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_serving_in_the_foreground_ends_well_when_interrupted(
     tmp_path: Path, how: signal.Signals
