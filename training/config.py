@@ -50,7 +50,11 @@ class Grid(_Part):
 
 
 class AnchorConfig(_Part):
-    """The ridge Cox model."""
+    """The penalised Cox model."""
+
+    mixing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the lasso in the penalty: 0 is a ridge, 1 a lasso, an elastic net between them. A
+    lasso leaves out columns."""
 
     marker_penalties: tuple[Positive, ...] = (1.0, 4.0)
     """Ratios tried of the further modalities' penalty to the first's; chosen by inner folds."""

@@ -45,6 +45,17 @@ class _Ties(NamedTuple):
         found -= self.share[:, None] * tied[self.group]
         return found
 
+    def spent(self, total: Array, n: int) -> Array:
+        """Return each patient's sum (n,) of 1 / total over the events up to their own time.
+
+        The parts that Efron's approximation takes out for the events they are tied with are left
+        out. Patients are by falling time; ``total`` (e,) is the weight of each event's risk set.
+        """
+        gain = np.bincount(self.end, 1 / total, n + 1)
+        found = np.cumsum(gain[::-1], dtype=float)[::-1][1:]
+        found[self.rows] -= np.add.reduceat(self.share / total, self.start)[self.group]
+        return found
+
 
 @dataclass(frozen=True)
 class RiskSets:
@@ -93,7 +104,7 @@ class RiskSets:
             x: (n, p) design, in that order.
             log_hz: (n,) linear predictor, in that order.
         """
-        rows, end, start, group, share = self._ties
+        rows = self._ties.rows
         n, p = x.shape
         if len(rows) == 0:
             return 0.0, np.zeros(p), np.zeros((p, p))
@@ -106,13 +117,30 @@ class RiskSets:
         total, mean = at_risk[:, 0], at_risk[:, 1:] / at_risk[:, :1]
         value = float(eta[rows].sum() - np.log(total).sum())
         gradient = x[rows].sum(axis=0) - mean.sum(axis=0)
-        # Each patient's sum of 1 / total over the events up to their own time, less the parts that
-        # Efron's approximation takes out for the events they are tied with.
-        gain = np.bincount(end, 1 / total, n + 1)
-        own = np.cumsum(gain[::-1])[::-1][1:]
-        own[rows] -= np.add.reduceat(share / total, start)[group]
+        own = self._ties.spent(total, n)
         information = (x * (weight * own)[:, None]).T @ x - mean.T @ mean
         return value, gradient, information
+
+    def residuals(self, log_hz: Array) -> Array:
+        """Return the martingale residual (n,) of each patient, the likelihood's slope by log_hz.
+
+        Args:
+            log_hz: (n,) linear predictor; any shift of it gives the same result.
+        """
+        found = np.empty(len(log_hz))
+        found[self.order] = self.residuals_sorted(log_hz[self.order])
+        return found
+
+    def residuals_sorted(self, log_hz: Array) -> Array:
+        """Return :meth:`residuals` for patients already in :attr:`order`."""
+        rows = self._ties.rows
+        if len(rows) == 0:
+            return np.zeros(len(log_hz))
+        weight = np.exp(np.maximum(log_hz - log_hz.max(), -500.0))
+        total = self._ties.at_risk(weight[:, None])[:, 0]
+        found: Array = -weight * self._ties.spent(total, len(weight))
+        found[rows] += 1.0
+        return found
 
     def value(self, log_hz: Array) -> float:
         """Return the log partial likelihood alone."""

@@ -1,4 +1,4 @@
-"""The anchor: a ridge Cox model with penalties chosen by inner cross-validation.
+"""The anchor: a Cox model under a ridge or elastic net, chosen by inner cross-validation.
 
 The criterion is the cross-validated partial likelihood (Verweij and van Houwelingen,
 "Cross-validation in survival analysis", Stat Med 1993).
@@ -19,15 +19,20 @@ from accomplice.training.budget import Budget
 from accomplice.training.config import Config
 from accomplice.training.estimators.cox import RiskSets, baseline_hazard, fit_cox, ridge_path
 from accomplice.training.estimators.hazard import TimeGrid, hazard_ratio
+from accomplice.training.learners.elastic_net import elastic_net_path, null_penalty
 from accomplice.training.learners.learner import Batched, Learner, TrainingData, on_most_bins
 
 #: Penalties tried, as multiples of e · max(1, p / n), for e events among n patients and p columns.
 PENALTIES = tuple(float(x) for x in np.geomspace(3.0, 0.003, 9))
+#: Number of penalties tried with an elastic net.
+SPARSE_PENALTIES = 16
+#: Number of penalties after the best one that are tried with an elastic net; weak ones take long.
+PATIENCE = 3
 
 
 @dataclass(frozen=True)
 class Anchor(Learner):
-    """A fitted ridge Cox model with a piecewise-constant baseline hazard."""
+    """A fitted penalised Cox model with a piecewise-constant baseline hazard."""
 
     beta: Array
     """(p,) log-hazard ratio for one unit of each design column."""
@@ -50,6 +55,7 @@ class Anchor(Learner):
             data.event,
             data.grid,
             data.markers,
+            mixing=config.anchor.mixing,
             ratios=config.anchor.marker_penalties,
             folds=config.anchor.folds,
             seed=config.seed,
@@ -98,6 +104,7 @@ def fit_anchor(
     grid: TimeGrid,
     markers: Bools,
     *,
+    mixing: float = 0.0,
     ratios: tuple[float, ...] = (1.0, 4.0),
     penalties: tuple[float, ...] = PENALTIES,
     folds: int = 5,
@@ -113,23 +120,32 @@ def fit_anchor(
         event: (n,) whether the event was observed.
         grid: bins of the baseline hazard.
         markers: (p,) whether the column may be penalised more than the others.
+        mixing: share of the lasso in the penalty: 0 for a ridge, 1 for a lasso.
         ratios: candidate ratios of the markers' penalty to that of the other columns; if all or no
             columns are markers, the ratio is 1.
-        penalties: candidate penalties in the unit of ``PENALTIES``, from strong to weak.
+        penalties: candidate penalties in the unit of ``PENALTIES``, from strong to weak. With an
+            elastic net ``SPARSE_PENALTIES`` in their range, none above that without any column.
         folds: maximum number of inner folds; each holds at least two events.
         seed: seed of the inner folds.
     """
     ratios = ratios if markers.any() and not markers.all() else (1.0,)
     # The variance of a sum of standardised columns grows with their number, so the penalty does.
     unit = float(max(event.sum(), 1)) * max(1.0, X.shape[1] / max(len(X), 1))
+    if mixing:
+        penalties = _sparse_penalties(X, time, event, markers, ratios, penalties, unit, mixing)
     candidates = [(p, r) for r in ratios for p in penalties]
     chosen = candidates[0]
     if len(candidates) > 1 and event.sum() >= 4:
-        score = _cross_validated(X, time, event, markers, ratios, penalties, folds, seed, unit)
+        tried = X, time, event, markers, ratios, penalties, folds, seed, unit
+        score = _sparse_cross_validated(*tried, mixing) if mixing else _cross_validated(*tried)
         chosen = candidates[int(np.argmax(score))]
     penalty, ratio = chosen
     weights = unit * penalty * np.where(markers, ratio, 1.0)
-    beta = fit_cox(X, RiskSets(time, event), weights)
+    whole = RiskSets(time, event)
+    if mixing:
+        beta = next(elastic_net_path(X, whole, weights, (1.0,), mixing))
+    else:
+        beta = fit_cox(X, whole, weights)
     log_hz = X @ beta
     centre = float(log_hz.mean())
     return Anchor(beta, centre, baseline_hazard(log_hz - centre, time, event, grid), penalty, ratio)
@@ -163,4 +179,64 @@ def _cross_validated(
             for j, beta in enumerate(ridge_path(X[inside], part, relative, penalties)):
                 log_hz = X @ beta
                 score[i, j] += whole.value(log_hz) - part.value(log_hz[inside])
+    return score.ravel()
+
+
+def _sparse_penalties(
+    X: Array,
+    time: Array,
+    event: Bools,
+    markers: Bools,
+    ratios: tuple[float, ...],
+    penalties: tuple[float, ...],
+    unit: float,
+    mixing: float,
+) -> tuple[float, ...]:
+    """Return the penalties tried with an elastic net, from strong to weak.
+
+    The strongest is that of ``penalties``, or the least that leaves out all columns, if lower.
+    """
+    risk_sets = RiskSets(time, event)
+    weights = [unit * np.where(markers, ratio, 1.0) for ratio in ratios]
+    none = max(null_penalty(X, risk_sets, weight, mixing) for weight in weights)
+    strong, weak = max(penalties), min(penalties)
+    found = np.geomspace(max(min(strong, none), weak), weak, SPARSE_PENALTIES)
+    return tuple(float(x) for x in found)
+
+
+def _sparse_cross_validated(
+    X: Array,
+    time: Array,
+    event: Bools,
+    markers: Bools,
+    ratios: tuple[float, ...],
+    penalties: tuple[float, ...],
+    folds: int,
+    seed: int,
+    unit: float,
+    mixing: float,
+) -> Array:
+    """Return what :func:`_cross_validated` does with an elastic net.
+
+    A ratio's weak penalties, ``PATIENCE`` after the best and later, are not tried: -inf.
+    """
+    folds = int(min(folds, event.sum() // 2))
+    fold = stratified_folds(event, time, folds, seed)
+    whole = RiskSets(time, event)
+    parts = [(fold != k, RiskSets(time[fold != k], event[fold != k])) for k in range(folds)]
+    score = np.full((len(ratios), len(penalties)), -np.inf)
+    for own, ratio in zip(score, ratios, strict=True):
+        weight = unit * np.where(markers, ratio, 1.0)
+        paths = [
+            elastic_net_path(X[inside], part, inside.mean() * weight, penalties, mixing)
+            for inside, part in parts
+        ]
+        for j, betas in enumerate(zip(*paths, strict=True)):
+            held_out = 0.0
+            for (inside, part), beta in zip(parts, betas, strict=True):
+                log_hz = X @ beta
+                held_out += whole.value(log_hz) - part.value(log_hz[inside])
+            own[j] = held_out
+            if j - own.argmax() >= PATIENCE:
+                break
     return score.ravel()

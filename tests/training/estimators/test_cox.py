@@ -93,6 +93,15 @@ class TestPartialLikelihood:
 
     @untimed
     @given(problem=problems())
+    def test_residuals_are_the_slope_by_each_patients_log_hazard(self, problem):
+        X, time, event, beta = problem
+        log_hz = X @ beta
+        found = RiskSets(time, event).residuals(log_hz)
+        _, slope, _ = by_definition(np.eye(len(X)), time, event, log_hz)
+        np.testing.assert_allclose(found, slope, rtol=1e-9, atol=1e-9)
+
+    @untimed
+    @given(problem=problems())
     def test_gradient_and_information_are_its_finite_differences(self, problem):
         X, time, event, beta = problem
         risk_sets, step = RiskSets(time, event), 1e-5

@@ -1,4 +1,4 @@
-"""The ridge Cox: how its penalties are chosen, and its curves."""
+"""The penalised Cox: how its penalties are chosen, and its curves."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from accomplice.training.budget import UNLIMITED
+from accomplice.training.config import configure
 from accomplice.training.estimators.cox import RiskSets, baseline_hazard, fit_cox
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.learners.anchor import Anchor, fit_anchor
+from accomplice.training.learners.elastic_net import elastic_net_path
+from accomplice.training.learners.learner import TrainingData
 
 
 def simulate(n, p, seed=0, digits=1, effect=0.6):
@@ -89,3 +93,55 @@ class TestAnchor:
         grid = TimeGrid(np.linspace(0, 50, 6))
         found = baseline_hazard(log_hz, time, death <= 50, grid)
         np.testing.assert_allclose(found, 0.03 * grid.edges, rtol=0.05)
+
+
+class TestElasticNet(TestAnchor):
+    """Everything that holds of the ridge, and what the lasso adds."""
+
+    mixing = 0.5
+
+    def fit(self, **changed):
+        return super().fit(**({"mixing": self.mixing} | changed))
+
+    def test_chosen_penalty_is_applied_with_its_ratio(self):
+        anchor = self.fit(ratios=(3.0,), penalties=(0.1,))
+        weights = self.event.sum() * 0.1 * np.where(self.markers, 3.0, 1.0)
+        path = elastic_net_path(self.X, RiskSets(self.time, self.event), weights, (1.0,), 0.5)
+        np.testing.assert_allclose(anchor.beta, next(path), atol=1e-9)
+        assert (anchor.penalty, anchor.ratio) == (pytest.approx(0.1), 3.0)
+
+    def test_few_events_take_the_strongest_penalty(self):
+        event = np.zeros_like(self.event)
+        event[np.flatnonzero(self.event)[:3]] = True
+        anchor = self.fit(event=event, mixing=1.0)
+        assert (anchor.beta == 0).all()
+        assert np.isfinite(anchor.cumulative(self.X)).all()
+
+    @pytest.mark.parametrize("mixing", [0.3, 1.0])
+    def test_leaves_out_noise_and_keeps_signal(self, mixing):
+        X, time, event = simulate(300, 60, seed=1)
+        grid = TimeGrid.fit(time, event, 60.0)
+        beta = fit_anchor(X, time, event, grid, np.zeros(60, bool), mixing=mixing).beta
+        assert beta[:3].min() > np.abs(beta[3:]).max()
+        assert np.count_nonzero(beta[3:]) < 30
+
+    def test_weak_penalties_are_left_untried_without_a_change_of_the_choice(self, monkeypatch):
+        short = self.fit()
+        monkeypatch.setattr("accomplice.training.learners.anchor.PATIENCE", 99)
+        np.testing.assert_array_equal(self.fit().beta, short.beta)
+
+    def test_design_without_variation_gives_one_curve(self):
+        anchor = self.fit(X=0 * self.X + 2.0)
+        assert (anchor.beta == 0).all()
+        assert len(np.unique(anchor.cumulative(self.X)[:, -1])) == 1
+
+
+def test_setting_decides_the_share_of_the_lasso():
+    X, time, event = simulate(200, 30, seed=5)
+    grid, markers = TimeGrid.fit(time, event, 60.0), np.arange(30) >= 4
+    data = TrainingData(X, time, event, grid, markers)
+    ridge, sparse = (
+        Anchor.fit(data, configure(settings), UNLIMITED) for settings in ((), ("anchor.mixing=1",))
+    )
+    assert np.count_nonzero(ridge.beta) == 30
+    assert 3 <= np.count_nonzero(sparse.beta) < 25
