@@ -69,6 +69,13 @@ class ForestConfig(_Part):
     """Trees in each fold."""
     leaf: Count = 5
     """Minimum number of patients in a leaf."""
+    depth: Annotated[int, Field(ge=1, le=30)] = 12
+    """Maximum depth of a tree."""
+    candidates: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the columns tried at each split; the square root of their number if absent."""
+    oblique: Literal[0, 2, 3, 4, 5] = 0
+    """Number of columns in the linear combinations that trees split on beside the columns; 0 is
+    for none."""
 
 
 class BoostingConfig(_Part):

@@ -10,8 +10,8 @@ patients have smooth curves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -21,6 +21,7 @@ from accomplice.data.arrays import Array, Bools, Ints, Singles
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config, ForestConfig
 from accomplice.training.estimators.hazard import TimeGrid, accumulate, from_survival
+from accomplice.training.learners.combinations import Combinations, draw_combinations
 from accomplice.training.learners.learner import Batched, Learner, TrainingData
 from accomplice.training.learners.trees import (
     AT_ONCE,
@@ -37,8 +38,6 @@ from accomplice.training.learners.trees import (
 SAMPLE = 0.7
 #: Maximum number of patients on whom a tree is grown.
 MOST = 2000
-#: Maximum depth of a tree.
-DEPTH = 12
 #: Prior events, observed and expected, of a leaf's relative risk.
 RISK_PRIOR = 0.3
 #: Prior events, observed and expected, of a node when splits are compared.
@@ -47,6 +46,8 @@ SPLIT_PRIOR = 1.0
 SHRINKAGE = 1.0
 #: Target number of batches of trees under a time limit, which is checked after each.
 TIME_CHECKS = 10
+#: Target number of batches of oblique trees; each has combinations of its own.
+DRAWS = 10
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,12 @@ class Forest(Learner):
     columns: Ints
     """(c,) columns of the design that the trees use."""
     trees: Trees
-    """All trees; their features are positions in ``columns``."""
+    """All trees; their features are positions in ``columns``, followed by the combinations."""
     survival: Singles
     """(nodes, j) survival of each leaf's patients at the end of each bin; that of inner nodes, the
     average survival, is not used."""
+    combinations: Combinations = field(default_factory=Combinations.none)
+    """Combinations of ``columns``, as positions in it."""
 
     @classmethod
     def fit(cls, data: TrainingData, config: Config, budget: Budget) -> Forest:
@@ -83,7 +86,7 @@ class Forest(Learner):
             np.pad(f.survival.astype(float), ((0, 0), (0, bins - f.survival.shape[1])))
             for f in fitted
         ]
-        moved = for_joint_design([f.trees for f in fitted], [f.columns for f in fitted], columns)
+        moved, design = _joint(fitted, columns)
         trees, values = join(list(zip(moved, tables, strict=True)))
         table = values[trees.leaf_nodes].astype(np.float32)
         # Positions (k, t) of each fold's trees, padded to the largest number, and their weights
@@ -96,10 +99,10 @@ class Forest(Learner):
             first += count
 
         def cumulative(X: Array) -> Array:
-            flat = joint_design(X)
-            mean = np.ones((len(flat), len(place), bins + 1))
-            for rows in trees.batches(len(flat)):
-                mean[rows, :, 1:] = mean_rows(table, trees.leaves(flat[rows])[place], share)
+            mean = np.ones((X.shape[1], len(place), bins + 1))
+            for rows in trees.batches(X.shape[1]):
+                leaves = trees.leaves(design(X[:, rows]))
+                mean[rows, :, 1:] = mean_rows(table, leaves[place], share)
             return from_survival(mean).transpose(1, 0, 2)
 
         return cumulative
@@ -110,13 +113,40 @@ class Forest(Learner):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the state as named arrays."""
-        return {**self.trees.arrays(), "columns": self.columns, "survival": self.survival}
+        own: dict[str, NDArray[Any]] = {"columns": self.columns, "survival": self.survival}
+        return {**self.trees.arrays(), **own, **self.combinations.arrays()}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Rebuild from :meth:`to_json` and :meth:`arrays`."""
-        grown = Trees.from_arrays(raw["trees"], arrays)
-        return cls(np.asarray(arrays["columns"], np.int_), grown, arrays["survival"])
+        grown, columns = Trees.from_arrays(raw["trees"], arrays), arrays["columns"]
+        combinations = Combinations.from_arrays(arrays, len(columns))
+        return cls(np.asarray(columns, np.int_), grown, arrays["survival"], combinations)
+
+
+def _joint(fitted: Sequence[Forest], columns: int) -> tuple[list[Trees], Callable[[Array], Array]]:
+    """Return the trees of k folds on one joint design, and the function that makes it.
+
+    The function is from designs (k, n, p) to the joint design (n, …).
+
+    Args:
+        fitted: the forest of each fold.
+        columns: p, the number of columns of each fold's design.
+    """
+    trees = [f.trees for f in fitted]
+    if not any(f.combinations.count for f in fitted):
+        return for_joint_design(trees, [f.columns for f in fitted], columns), joint_design
+    places, first = [], 0
+    for f in fitted:
+        width = len(f.columns) + f.combinations.count
+        places.append(first + np.arange(width))
+        first += width
+
+    def design(X: Array) -> Array:
+        own = [f.combinations.beside(x[:, f.columns]) for f, x in zip(fitted, X, strict=True)]
+        return np.concatenate(own, axis=1)
+
+    return for_joint_design(trees, places, 0), design
 
 
 def mean_rows(table: Singles, leaves: Ints, share: Singles) -> Singles:
@@ -149,8 +179,9 @@ def fit_forest(
         event: (n,) whether the event was observed.
         grid: j bins of the leaves' curves.
         columns: (c,) columns that may be split on.
-        config: number of trees and minimum number of patients in a leaf.
-        seed: seed of subsamples and candidate columns.
+        config: number and depth of trees, minimum number of patients in a leaf, share of the
+            columns tried, size of combinations.
+        seed: seed of subsamples, candidate columns and combinations.
         budget: time limit, checked after each batch of trees.
     """
     rng = np.random.default_rng(seed)
@@ -161,10 +192,11 @@ def fit_forest(
     average = happened.sum(axis=0) / np.maximum(at_risk.sum(axis=0), 1e-9)
     expected, observed = at_risk @ average, happened.sum(axis=1)
     size = max(1, min(int(SAMPLE * len(X)), MOST))
-    tried = max(1, int(np.ceil(np.sqrt(len(columns)))))
-    growth = Growth(DEPTH, config.leaf, tried, _likelihood)
     grown: list[tuple[Trees, Array]] = []
+    combined: list[Combinations] = []
     most = max(1, AT_ONCE // size)
+    if config.oblique:
+        most = min(most, -(-config.trees // DRAWS))
     if budget.limited:
         most = min(most, -(-config.trees // TIME_CHECKS))
     pace = budget.pace()
@@ -173,14 +205,31 @@ def fit_forest(
             budget.cut("forest", done, f"{config.trees} trees")
             break
         count = min(config.trees - done, most)
+        bins, points = binned, cuts
+        if config.oblique:
+            combined.append(draw_combinations(X, observed, expected, config.oblique, rng))
+            values = combined[-1].of(X)
+            added = Cuts.fit(values)
+            bins = np.concatenate([binned, added.bin(values)], axis=1)
+            points = Cuts(cuts.at + added.at)
         drawn = [rng.choice(len(X), size, replace=False, shuffle=False) for _ in range(count)]
         rows = np.concatenate(drawn)
         tree = np.repeat(np.arange(count), size)
-        trees, leaf = grow(binned, cuts, rows, tree, (observed[rows], expected[rows]), growth, rng)
+        growth = Growth(config.depth, config.leaf, _tried(len(points.at), config), _likelihood)
+        trees, leaf = grow(bins, points, rows, tree, (observed[rows], expected[rows]), growth, rng)
         curves = _curves(leaf, len(trees.feature), happened[rows], at_risk[rows], average)
-        grown.append((trees, curves))
+        earlier = sum(part.count for part in combined[:-1])
+        place = trees.feature + np.where(trees.feature < len(columns), 0, earlier)
+        grown.append((replace(trees, feature=place.astype(np.int32)), curves))
     trees, survival = join(grown)
-    return Forest(columns, trees, survival.astype(np.float32))
+    combinations = Combinations.join(combined) if combined else Combinations.none()
+    return Forest(columns, trees, survival.astype(np.float32), combinations)
+
+
+def _tried(columns: int, config: ForestConfig) -> int:
+    """Return the number of columns, combinations among them, that are tried at a split."""
+    share = config.candidates
+    return max(1, int(np.ceil(np.sqrt(columns) if share is None else share * columns)))
 
 
 def _likelihood(observed: Array, expected: Array) -> Array:

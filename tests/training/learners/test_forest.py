@@ -17,10 +17,11 @@ from accomplice.training.learners.forest import (
     fit_forest,
 )
 from accomplice.training.learners.learner import TREE_COLUMNS, strongest_columns
-from accomplice.training.learners.trees import Cuts
+from accomplice.training.learners.trees import Cuts, grow
 from accomplice.training.metrics.concordance import harrell_c
 
 SMALL = ForestConfig(trees=30)
+OBLIQUE = ForestConfig(trees=30, oblique=3)
 
 
 def simulate(n, seed, effect, p=4, horizon=60.0):
@@ -43,6 +44,10 @@ def nothing(X):
 
 def xor(X):
     return 1.2 * np.sign(X[:, 0] * X[:, 1])
+
+
+def slanted(X):
+    return 1.5 * np.sign(X[:, 0] + X[:, 1] - X[:, 2])
 
 
 def threshold(X):
@@ -197,6 +202,137 @@ class TestFit:
             "one": (X[:1], time[:1], event[:1] | True),
         }
         forest, _ = fitted(*made[case])
+        curve = forest.cumulative(X[:, : made[case][0].shape[1]])
+        assert np.isfinite(curve).all()
+        assert (np.diff(curve, axis=1) >= 0).all()
+
+
+class TestSettings:
+    def test_depth_is_kept(self):
+        X, time, event = simulate(300, 1, xor)
+        deepest = [
+            len(fitted(X, time, event, ForestConfig(trees=10, depth=depth))[0].trees.levels)
+            for depth in (1, 3, 12)
+        ]
+        assert deepest[:2] == [1, 3]
+        assert deepest[2] > 3
+
+    def test_share_of_the_columns_is_tried(self, monkeypatch):
+        X, time, event = simulate(200, 1, xor, p=10)
+        tried = []
+
+        def spy(binned, cuts, rows, tree, stats, growth, rng):
+            tried.append(growth.tried)
+            return grow(binned, cuts, rows, tree, stats, growth, rng)
+
+        monkeypatch.setattr("accomplice.training.learners.forest.grow", spy)
+        for share in (None, 0.01, 0.33, 1.0):
+            fitted(X, time, event, ForestConfig(trees=5, candidates=share))
+        assert tried == [4, 1, 4, 10]
+        fitted(X, time, event, ForestConfig(trees=1, candidates=1.0, oblique=2))
+        assert tried[-1] == 20
+
+    def test_all_columns_find_the_one_of_many(self):
+        X, time, event = simulate(300, 1, lambda X: 2.0 * (X[:, 7] > 0), p=40)
+        whole, _ = fitted(X, time, event, ForestConfig(trees=20, candidates=1.0))
+        usual, _ = fitted(X, time, event, ForestConfig(trees=20))
+        assert (whole.trees.feature[:20] == 7).mean() > 0.9 > (usual.trees.feature[:20] == 7).mean()
+
+
+class TestOblique:
+    @pytest.mark.parametrize("size", [2, 3, 5])
+    def test_patients_are_predicted_alone_as_together(self, size):
+        X, time, event = simulate(150, 1, slanted)
+        forest, _ = fitted(X, time, event, ForestConfig(trees=30, oblique=size))
+        assert forest.trees.feature.max() >= 4
+        together = forest.cumulative(X)
+        for i in range(20):
+            np.testing.assert_array_equal(forest.cumulative(X[[i]])[0], together[i])
+        assert forest.cumulative(X[:0]).shape == (0, together.shape[1])
+
+    def test_folds_are_predicted_alone_as_together(self):
+        forests, designs = [], []
+        # One fold has no combinations, and each its own columns and number of bins.
+        for seed, config in enumerate((OBLIQUE, SMALL, ForestConfig(trees=20, oblique=2))):
+            X, time, event = simulate(140, seed, slanted, p=6)
+            grid = TimeGrid.fit(time, event, 60.0, most=4 + seed)
+            columns = np.arange(seed, 6)
+            forests.append(fit_forest(X, time, event, grid, columns, config, seed))
+            designs.append(X)
+        together = Forest.batched(forests, 6)(np.stack(designs))
+        for forest, X, found in zip(forests, designs, together, strict=True):
+            alone = forest.cumulative(X)
+            np.testing.assert_array_equal(found[:, : alone.shape[1]], alone)
+
+    def test_every_patient_finds_the_leaf_they_were_grown_in(self):
+        X, time, event = simulate(200, 1, slanted)
+        forest, _ = fitted(X, time, event, OBLIQUE)
+        values = forest.combinations.beside(X)
+        trees = forest.trees
+        leaves = trees.leaf_nodes[trees.leaves(values)]
+        for tree in range(trees.count):
+            for i in range(0, 200, 17):
+                node = tree
+                while trees.feature[node] >= 0:
+                    right = values[i, trees.feature[node]] > trees.cut[node]
+                    node = trees.left[node] + int(right)
+                assert leaves[tree, i] == node
+
+    def test_only_the_given_columns_matter(self):
+        X, time, event = simulate(150, 1, slanted)
+        grid = TimeGrid.fit(time, event, 60.0)
+        forest = fit_forest(X, time, event, grid, np.array([1, 3]), OBLIQUE, 0)
+        other = X.copy()
+        other[:, [0, 2]] = 99.0
+        np.testing.assert_array_equal(forest.cumulative(other), forest.cumulative(X))
+
+    def test_follows_a_slanted_border_better_than_columns_alone(self):
+        X, time, event = simulate(500, 1, slanted)
+        fresh = simulate(2000, 2, slanted)[0]
+        alone, oblique = (
+            np.log(fitted(X, time, event, config)[0].cumulative(fresh)[:, -1])
+            for config in (SMALL, OBLIQUE)
+        )
+        truth = slanted(fresh)
+        assert np.corrcoef(oblique, truth)[0, 1] > np.corrcoef(alone, truth)[0, 1] + 0.05
+
+    def test_same_seed_gives_the_same_forest(self):
+        X, time, event = simulate(150, 1, slanted)
+        first, second, other = (
+            fitted(X, time, event, OBLIQUE, seed=s)[0].arrays() for s in (3, 3, 4)
+        )
+        assert all(np.array_equal(first[k], second[k]) for k in first)
+        assert not np.array_equal(first["weights"], other["weights"])
+
+    def test_arrays_round_trip_exactly(self):
+        X, time, event = simulate(150, 1, slanted)
+        forest, _ = fitted(X, time, event, OBLIQUE)
+        again = Forest.from_json(forest.to_json(), forest.arrays())
+        np.testing.assert_array_equal(again.cumulative(X), forest.cumulative(X))
+
+    def test_without_combinations_the_format_has_none(self):
+        X, time, event = simulate(150, 1, slanted)
+        forest, _ = fitted(X, time, event)
+        assert set(forest.arrays()) == {"feature", "cut", "left", "columns", "survival"}
+        assert Forest.from_json(forest.to_json(), forest.arrays()).combinations.count == 0
+
+    def test_batches_hold_as_many_trees_as_asked(self):
+        X, time, event = simulate(100, 1, slanted)
+        forest, _ = fitted(X, time, event, ForestConfig(trees=7, oblique=2))
+        assert forest.trees.count == 7
+        # Each of the seven batches has as many combinations as there are columns.
+        assert forest.combinations.count == 28
+
+    @pytest.mark.parametrize("case", ["constant", "ten", "one column", "one"])
+    def test_cohorts_at_the_edge_are_answered(self, case):
+        X, time, event = simulate(120, 1, slanted)
+        made = {
+            "constant": (0 * X, time, event),
+            "ten": (X[:10], time[:10], np.arange(10) < 5),
+            "one column": (X[:, :1], time, event),
+            "one": (X[:1], time[:1], event[:1] | True),
+        }
+        forest, _ = fitted(*made[case], OBLIQUE)
         curve = forest.cumulative(X[:, : made[case][0].shape[1]])
         assert np.isfinite(curve).all()
         assert (np.diff(curve, axis=1) >= 0).all()
