@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from accomplice.data.arrays import Array, Bools
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.splits import stratified_folds
 from accomplice.training.budget import Budget
 from accomplice.training.config import Config
@@ -28,6 +28,11 @@ PENALTIES = tuple(float(x) for x in np.geomspace(3.0, 0.003, 9))
 SPARSE_PENALTIES = 16
 #: Number of penalties after the best one that are tried with an elastic net; weak ones take long.
 PATIENCE = 3
+#: Maximum number of patients on whom penalties are compared. With some thousand events the data
+#: outweigh the prior: all but the strongest penalties give the same model, whichever is chosen.
+MOST_COMPARED = 5000
+#: Minimum number of events among them, if there are as many.
+ENOUGH_EVENTS = 1000
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,9 @@ def fit_anchor(
 ) -> Anchor:
     """Choose penalties by inner cross-validation, then fit on all n patients.
 
-    With fewer than four events the first penalty and the first ratio are taken.
+    With fewer than four events the first penalty and the first ratio are taken. Of more than
+    :data:`MOST_COMPARED` patients a random sample chooses; its penalty is taken as it is, since
+    that of a normal prior does not grow with the patients.
 
     Args:
         X: (n, p) linear design.
@@ -129,26 +136,58 @@ def fit_anchor(
         seed: seed of the inner folds.
     """
     ratios = ratios if markers.any() and not markers.all() else (1.0,)
-    # The variance of a sum of standardised columns grows with their number, so the penalty does.
-    unit = float(max(event.sum(), 1)) * max(1.0, X.shape[1] / max(len(X), 1))
+    some = _compared(event, seed)
+    sample = X[some], time[some], event[some]
+    unit = _unit(sample[0], sample[2])
     if mixing:
-        penalties = _sparse_penalties(X, time, event, markers, ratios, penalties, unit, mixing)
+        penalties = _sparse_penalties(*sample, markers, ratios, penalties, unit, mixing)
     candidates = [(p, r) for r in ratios for p in penalties]
-    chosen = candidates[0]
+    penalty, ratio = candidates[0]
+    start: Array | None = None
     if len(candidates) > 1 and event.sum() >= 4:
-        tried = X, time, event, markers, ratios, penalties, folds, seed, unit
+        tried = *sample, markers, ratios, penalties, folds, seed, unit
         score = _sparse_cross_validated(*tried, mixing) if mixing else _cross_validated(*tried)
-        chosen = candidates[int(np.argmax(score))]
-    penalty, ratio = chosen
-    weights = unit * penalty * np.where(markers, ratio, 1.0)
+        penalty, ratio = candidates[int(np.argmax(score))]
+        if len(sample[0]) < len(X):
+            if not mixing:
+                weights = unit * penalty * np.where(markers, ratio, 1.0)
+                start = fit_cox(sample[0], RiskSets(*sample[1:]), weights)
+            penalty *= unit / _unit(X, event)
+    weights = _unit(X, event) * penalty * np.where(markers, ratio, 1.0)
     whole = RiskSets(time, event)
     if mixing:
         beta = next(elastic_net_path(X, whole, weights, (1.0,), mixing))
     else:
-        beta = fit_cox(X, whole, weights)
+        beta = fit_cox(X, whole, weights, start)
     log_hz = X @ beta
     centre = float(log_hz.mean())
     return Anchor(beta, centre, baseline_hazard(log_hz - centre, time, event, grid), penalty, ratio)
+
+
+def _unit(X: Array, event: Bools) -> float:
+    """Return the unit of ``PENALTIES`` for a design (n, p) and the events (n,) of its patients."""
+    # The variance of a sum of standardised columns grows with their number, so the penalty does.
+    return float(max(event.sum(), 1)) * max(1.0, X.shape[1] / max(len(X), 1))
+
+
+def _compared(event: Bools, seed: int) -> Ints | slice:
+    """Return the patients on whom penalties are compared.
+
+    Of many patients they are a random sample, with at least ``ENOUGH_EVENTS`` events where there
+    are as many. Where such a sample has more than the cohort's share of events, these are rare, and
+    the log-hazard ratios of cases and a sample of the others are those of the cohort (Prentice, "A
+    case-cohort design for epidemiologic cohort studies and disease prevention trials", Biometrika
+    1986).
+    """
+    if len(event) <= MOST_COMPARED:
+        return slice(None)
+    order = np.random.default_rng([seed, 3]).permutation(len(event))
+    first = order[event[order]][:ENOUGH_EVENTS]
+    rest = order[~np.isin(order, first)]
+    some = np.concatenate([first, rest])[:MOST_COMPARED]
+    if event[order[:MOST_COMPARED]].sum() >= len(first):
+        some = order[:MOST_COMPARED]
+    return np.sort(some)
 
 
 def _cross_validated(

@@ -11,6 +11,7 @@ from accomplice.training.budget import UNLIMITED
 from accomplice.training.config import configure
 from accomplice.training.estimators.cox import RiskSets, baseline_hazard, fit_cox
 from accomplice.training.estimators.hazard import TimeGrid
+from accomplice.training.learners import anchor as module
 from accomplice.training.learners.anchor import Anchor, fit_anchor
 from accomplice.training.learners.elastic_net import elastic_net_path
 from accomplice.training.learners.learner import TrainingData
@@ -145,3 +146,41 @@ def test_setting_decides_the_share_of_the_lasso():
     )
     assert np.count_nonzero(ridge.beta) == 30
     assert 3 <= np.count_nonzero(sparse.beta) < 25
+
+
+class TestManyPatients:
+    """Of many patients a sample chooses the penalty."""
+
+    def fit(self, n, most, monkeypatch, events=None):
+        X, time, event = simulate(n, 6, seed=2, effect=0.3)
+        if events is not None:
+            event &= np.cumsum(event) <= events
+        monkeypatch.setattr(module, "MOST_COMPARED", most)
+        grid = TimeGrid.fit(time, event, 60.0)
+        return X, time, event, fit_anchor(X, time, event, grid, np.arange(6) >= 3)
+
+    def test_the_penalty_is_applied_to_all_patients(self, monkeypatch):
+        X, time, event, anchor = self.fit(2000, 500, monkeypatch)
+        weights = event.sum() * anchor.penalty * np.where(np.arange(6) >= 3, anchor.ratio, 1.0)
+        expected = fit_cox(X, RiskSets(time, event), weights)
+        np.testing.assert_allclose(anchor.beta, expected, atol=1e-5)
+
+    def test_it_is_that_of_the_sample_and_does_not_grow_with_the_patients(self, monkeypatch):
+        _, _, event, anchor = self.fit(2000, 500, monkeypatch)
+        some = module._compared(event, 0)
+        assert len(some) == 500
+        tried = event.sum() * anchor.penalty / event[some].sum()
+        assert np.isclose(tried, module.PENALTIES).any()
+
+    def test_up_to_so_many_all_choose(self, monkeypatch):
+        *_, whole = self.fit(500, 5000, monkeypatch)
+        *_, same = self.fit(500, 500, monkeypatch)
+        np.testing.assert_array_equal(whole.beta, same.beta)
+
+    @pytest.mark.parametrize("events", [40, 300])
+    def test_rare_events_are_all_in_the_sample(self, events, monkeypatch):
+        monkeypatch.setattr(module, "ENOUGH_EVENTS", 100)
+        _, _, event, anchor = self.fit(2000, 500, monkeypatch, events)
+        assert event.sum() == events
+        assert event[module._compared(event, 0)].sum() >= min(events, 100)
+        assert np.isfinite(anchor.beta).all()
