@@ -2,7 +2,7 @@
 
 One fold of eight members on 40 features. The bare loop has the network's inputs of its patients in
 memory already and does with the same batches what must be done: gather, forward, backward, step,
-and a look at the held-out patients after the pass. Training makes the inputs of each batch anew,
+and a look at as many held-out patients after the pass. Training makes the inputs of each batch anew,
 since those of a million patients would take ten times the memory of their features.
 """
 
@@ -28,6 +28,7 @@ from accomplice.data.study import parse_study
 from accomplice.training.config import Config, configure
 from accomplice.training.fitting.network import pack, untrained
 from accomplice.training.fitting.prepare import Prepared, prepare
+from accomplice.training.learners.network.batches import PARTS
 from accomplice.training.learners.network.lightning import train_net
 from accomplice.training.learners.network.losses import hazard_losses, hazard_nll
 
@@ -74,6 +75,8 @@ def prepared_fold(n: int, config: Config) -> Prepared:
 
 def trained(prepared: Prepared, config: Config) -> None:
     """One pass of the package's training."""
+    patients, size = int((prepared.fold[0] != 0).sum()), config.net.batch_size // PARTS
+    config = configure([f"net.steps_per_epoch={-(-patients // size)}"], config)
     data, base_rate = pack(prepared, config)
     net = untrained(prepared, config, base_rate)
     train_net(net, data, config.net, config.trainer, seed=0)
@@ -90,17 +93,17 @@ def bare_seconds(prepared: Prepared, config: Config) -> float:
         net.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     began, n = time.process_time(), x.shape[1]
-    for rows in torch.randperm(n).split(settings.batch_size):
+    for rows in torch.randperm(n).split(settings.batch_size // PARTS):
         exposure, event, train, _ = (part[..., rows] for part in rest)
         logits = net.train()(x[:, rows].mT, present[:, rows].mT).mT
         optimiser.zero_grad()
         (hazard_nll(logits, exposure, event, train) * (n / len(rows))).backward()
         optimiser.step()
     with torch.no_grad():
-        for rows in torch.arange(n).split(settings.batch_size):
-            exposure, event, _, validate = (part[..., rows] for part in rest)
-            logits = net.eval()(x[:, rows].mT, present[:, rows].mT).mT
-            (hazard_losses(logits, exposure, event) * validate).sum()
+        rows = torch.arange(min(n, settings.batch_size))
+        exposure, event, _, validate = (part[..., rows] for part in rest)
+        logits = net.eval()(x[:, rows].mT, present[:, rows].mT).mT
+        (hazard_losses(logits, exposure, event) * validate).sum()
     return time.process_time() - began
 
 
@@ -149,7 +152,7 @@ def main() -> None:
             ours.append(time.process_time() - began)
     print(
         f"{FEATURES} features, one fold x {config.net.members} members, batches of "
-        f"{config.net.batch_size}: {0.8 * BARE / min(ours):.0f} patients a second, "
+        f"{config.net.batch_size // PARTS}: {0.8 * BARE / min(ours):.0f} patients a second, "
         f"{min(bare) / min(ours):.2f} of a bare torch loop's"
     )
     taken.reverse()

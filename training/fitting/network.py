@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,9 @@ from accomplice.training.learners.network.inputs import NetInputs, net_modalitie
 from accomplice.training.learners.network.lightning import train_net
 from accomplice.training.learners.network.model import PackedNet
 from accomplice.training.progress import Report, Tick, silent, unreported
+
+#: Factor by which there are fewer members at most, with many patients.
+FEWER = 2
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def fit_net(
     Raises:
         InputError: the configured device does not exist.
     """
+    config = for_patients(config, int((~prepared.held_out).sum(axis=1).max()))
     data, base_rate = pack(prepared, config)
     net = untrained(prepared, config, base_rate)
     pace = budget.pace()
@@ -84,6 +89,25 @@ def fit_net(
     if epochs < config.net.max_epochs and not bool(module.stopped.all()):
         budget.cut("network", epochs, f"at most {config.net.max_epochs} epochs")
     return net, module.history
+
+
+def for_patients(config: Config, patients: int) -> Config:
+    """Return the configuration of a network that is trained on so many patients.
+
+    With more than ``net.batch_size``, dropout falls with the root of their number: it acts as a
+    penalty of the weights (Wager, Wang and Liang, "Dropout training as adaptive regularization",
+    NeurIPS 2013), which many patients need less. Members differ less, so that there are fewer, but
+    not less than 1 / :data:`FEWER` of them.
+
+    Args:
+        config: run configuration.
+        patients: number of patients of the largest fold.
+    """
+    net = config.net
+    part = math.sqrt(min(1.0, net.batch_size / max(patients, 1)))
+    members = math.ceil(net.members * max(part, 1 / FEWER))
+    update = {"dropout": net.dropout * part, "members": members}
+    return config.model_copy(update={"net": net.model_copy(update=update)})
 
 
 def untrained(prepared: Prepared, config: Config, base_rate: Tensor) -> PackedNet:
@@ -139,13 +163,19 @@ def pack(prepared: Prepared, config: Config) -> tuple[PackedData, Tensor]:
         rate = np.clip(events / np.maximum(at_risk, 1.0), 1e-3, 0.9)
         base_rate[k, :j] = np.log(rate / (1 - rate))
         parts = min(max(2, round(1 / config.net.validation)), int(event[inside].sum()))
+        # Of many patients, one batch suffices to see when to stop.
+        judged = np.ones(len(inside), dtype=bool)
+        if len(inside) > config.net.batch_size:
+            order = np.random.default_rng([config.seed, 7, k]).permutation(len(inside))
+            judged[order[config.net.batch_size :]] = False
         for m in range(members):
             # Each member holds out one part of a random division; each division serves as many
             # members as it has parts.
             if m % parts == 0:
                 seed = config.seed + 1000 * k + m // parts
                 division = stratified_folds(event[inside], time[inside], parts, seed)
-            role[k, m, inside] = np.where(division == m % parts, VALIDATES, TRAINS)
+            held_out = (division == m % parts) & judged
+            role[k, m, inside] = np.where(held_out, VALIDATES, TRAINS)
 
     columns = NetInputs.of(
         [model.preprocessor for model in prepared.models],

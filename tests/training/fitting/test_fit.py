@@ -22,7 +22,7 @@ from accomplice.training.estimators.hazard import log_risk, survival
 from accomplice.training.evaluation.scores import judge_predicted
 from accomplice.training.fitting import folds as dividing
 from accomplice.training.fitting.fit import each_fold, effects_variance, fit, spread_ratio
-from accomplice.training.fitting.network import pack
+from accomplice.training.fitting.network import for_patients, pack
 from accomplice.training.fitting.out_of_fold import from_fit
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.learners.network.batches import TRAINS, VALIDATES
@@ -180,6 +180,22 @@ class TestLeak:
         assert torch.equal(data.role == 0, held_out.expand_as(data.role))
         for role in (TRAINS, VALIDATES):
             assert ((data.role == role).sum(-1) > 0).all()
+
+    def test_of_more_patients_than_a_batch_one_batch_is_held_out(self, config, fitted):
+        few = config.model_copy(update={"net": config.net.model_copy(update={"batch_size": 50})})
+        (data, _), (whole, _) = (pack(fitted.prepared, each) for each in (few, config))
+        assert torch.equal(data.role != 0, whole.role != 0)
+        held_out = data.role == VALIDATES
+        assert (whole.role[held_out] == VALIDATES).all()
+        assert (held_out.any(1).sum(-1) <= 50).all()
+        assert (held_out.sum(-1) > 0).all()
+
+    def test_with_many_patients_the_network_has_fewer_members_and_less_dropout(self, config):
+        config = configure(["net.members=8", "net.dropout=0.4", "net.batch_size=100"])
+        assert for_patients(config, 100) == config
+        made = [for_patients(config, n).net for n in (121, 400, 40_000)]
+        assert [net.members for net in made] == [8, 4, 4]
+        assert [net.dropout for net in made] == pytest.approx([0.4 / 1.1, 0.2, 0.02])
 
     def test_what_makes_the_inputs_can_be_sent_to_another_process(self, config, fitted):
         data, _ = pack(fitted.prepared, config)

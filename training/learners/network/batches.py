@@ -20,6 +20,10 @@ from accomplice.training.learners.network.generator import Random
 #: Function from a batch's rows (k, b) to its ``x`` and ``present``; see :class:`Batch`.
 Encode = Callable[[Ints], tuple[Tensor, Tensor]]
 
+#: Divisor of the maximum batch that gives a random one: with new patients in each step, fewer of
+#: them lower the loss as far.
+PARTS = 4
+
 #: Role of a patient on whom a member is trained; 0 is no role.
 TRAINS = 1
 #: Role of a patient whom a member holds out for early stopping.
@@ -90,26 +94,41 @@ class PackedData:
 
         Folds with fewer patients than the largest are padded with others, whose weight is 0.
         """
-        used = (self.role != 0).any(1)
-        order = used.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-        return order[:, : int(used.sum(1).max())].clone()
+        return _rows((self.role != 0).any(1))
+
+    def validating(self) -> Tensor:
+        """Return the rows (k, most) of the patients whom any member of a fold holds out.
+
+        Folds with fewer such patients than the largest are padded with others, whose weight is 0.
+        """
+        return _rows((self.role == VALIDATES).any(1))
+
+
+def _rows(used: Tensor) -> Tensor:
+    """Return the rows (k, most) of the used patients (k, n) of each fold, then of others."""
+    order = used.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    return order[:, : int(used.sum(1).max())].clone()
 
 
 class Batches:
-    """Positions (b,) of the patients of each step of an epoch: all of them, or shuffled slices.
+    """Positions (b,) of the patients of each step of an epoch: all of them, or a random part.
+
+    An epoch has the same number of steps whatever the number of patients, so that early stopping
+    counts the steps that were trained. Parts are taken from one shuffled order after the other.
 
     Args:
         n: number of patients.
-        size: maximum number of patients in a batch.
-        steps: steps of an epoch if all patients fit into one batch.
+        most: maximum number of patients of whom all are in each batch; of more, a batch is a
+            random part of ``most`` / ``PARTS``.
+        steps: steps of an epoch.
         seed: seed of the shuffling.
     """
 
-    def __init__(self, n: int, size: int, steps: int, seed: int) -> None:
-        self.n, self.size = n, size
-        self.full = n <= size
-        self.steps = steps if self.full else -(-n // size)
+    def __init__(self, n: int, most: int, steps: int, seed: int) -> None:
+        self.n, self.steps = n, steps
+        self.full, self.size = n <= most, max(1, most // PARTS)
         self.generator = Random().manual_seed(seed)
+        self.left = torch.empty(0, dtype=torch.long)
 
     def __len__(self) -> int:
         return self.steps
@@ -118,6 +137,9 @@ class Batches:
         if self.full:
             places = torch.arange(self.n)
             yield from (places for _ in range(self.steps))
-        else:
-            order = torch.randperm(self.n, generator=self.generator)
-            yield from order.split(self.size)
+            return
+        for _ in range(self.steps):
+            if len(self.left) < self.size:
+                self.left = torch.randperm(self.n, generator=self.generator)
+            places, self.left = self.left[: self.size], self.left[self.size :]
+            yield places

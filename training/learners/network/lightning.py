@@ -105,7 +105,9 @@ class PackedHazard(pl.LightningModule):
         self.data = data
         self.config = config
         self.own = data.own()
-        self.kept: Batch | None = None
+        few = self.own.shape[1] <= config.batch_size
+        self.validating = self.own if few else data.validating()
+        self.kept: dict[int, Batch] = {}
         folds = net.shape.folds
         # Buffers, since other processes return these with the weights.
         self.register_buffer("best_loss", torch.full((folds,), torch.inf))
@@ -141,7 +143,7 @@ class PackedHazard(pl.LightningModule):
             batch: (b,) positions of the patients in ``own``.
             batch_idx: number of the batch, not used.
         """
-        part = self._share(batch)
+        part = self._part(self.own, batch)
         logits = self.net.logits(part.x, Share(len(batch), self._places))
         loss = hazard_nll(logits, part.exposure, part.event, part.train)
         # Lightning averages the gradients over processes, and a batch is a part of all patients.
@@ -152,19 +154,23 @@ class PackedHazard(pl.LightningModule):
         """Slice of a batch that this process computes."""
         return slice(self.trainer.global_rank, None, self.trainer.world_size)
 
-    def _share(self, places: Tensor) -> Batch:
+    def _part(self, rows: Tensor, places: Tensor) -> Batch:
         """Return this process's part of a batch, with ``x`` as ``PackedNet.logits`` reads it.
 
-        A batch of all patients is made once and cached.
+        A batch of all ``rows`` is made once and cached.
+
+        Args:
+            rows: (k, most) rows of each fold's patients in the cohort.
+            places: (b,) positions of the batch's patients in ``rows``.
         """
-        whole = len(places) == self.own.shape[1]
-        if whole and self.kept is not None:
-            return self.kept
-        places = places[self._places]
-        part = Batch(*(array.to(self.device) for array in self.data.gather(self.own[:, places])))
+        whole = len(places) == rows.shape[1]
+        if whole and len(places) in self.kept:
+            return self.kept[len(places)]
+        own = rows[:, places[self._places]]
+        part = Batch(*(array.to(self.device) for array in self.data.gather(own)))
         part = part._replace(x=self.net.lay_out(part.x, part.present))
         if whole:
-            self.kept = part
+            self.kept[len(places)] = part
         return part
 
     def on_train_epoch_end(self) -> None:
@@ -195,8 +201,8 @@ class PackedHazard(pl.LightningModule):
         self.net.eval()
         sums = torch.zeros(2, self.net.shape.folds, device=self.device)
         with torch.no_grad():
-            for places in torch.arange(self.own.shape[1]).split(self.config.batch_size):
-                part = self._share(places)
+            for places in torch.arange(self.validating.shape[1]).split(self.config.batch_size):
+                part = self._part(self.validating, places)
                 losses = hazard_losses(self.net.logits(part.x), part.exposure, part.event)
                 sums[0] += (losses * part.validate).sum((1, 2))
                 sums[1] += part.validate.sum((1, 2))

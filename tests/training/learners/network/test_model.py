@@ -374,17 +374,33 @@ class TestTraining:
         for a, b in zip(first.parameters(), second.parameters(), strict=True):
             assert torch.equal(a, b)
 
-    def test_minibatches_cover_every_patient_once_an_epoch(self):
-        batches = Batches(25, 10, 7, seed=0)
+    def test_minibatches_cover_every_patient_once_before_one_comes_again(self):
+        batches = Batches(24, 16, 3, seed=0)  # of 4 patients
         assert len(batches) == 3
-        first, second = torch.cat(list(batches)), torch.cat(list(batches))
-        assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(25))
-        assert not torch.equal(first, second)
+        first, second, third, fourth = (torch.cat(list(batches)) for _ in range(4))
+        assert sorted(torch.cat([first, second]).tolist()) == list(range(24))
+        assert sorted(torch.cat([third, fourth]).tolist()) == list(range(24))
+        assert not torch.equal(first, third)
+
+    def test_minibatches_have_one_size(self):
+        batches = Batches(25, 16, 20, seed=0)
+        assert {len(rows) for rows in batches} == {4}
+
+    def test_an_epoch_has_as_many_steps_for_any_number_of_patients(self):
+        assert len(list(Batches(25, 100, 7, seed=0))) == len(list(Batches(101, 100, 7, seed=0)))
 
     def test_full_batches_repeat_all_patients(self):
-        batches = list(Batches(25, 100, 7, seed=0))
+        batches = list(Batches(25, 25, 7, seed=0))
         assert len(batches) == 7
         assert all(torch.equal(rows, torch.arange(25)) for rows in batches)
+
+    def test_minibatch_training_looks_at_held_out_patients_alone(self):
+        data = packed(60)
+        module = PackedHazard(PackedNet(SHAPE), data, configure(["net.batch_size=16"]).net)
+        held_out = (data.role == VALIDATES).any(1)
+        for rows, own in zip(module.validating, held_out, strict=True):
+            assert set(np.flatnonzero(own).tolist()) <= set(rows.tolist())
+        assert module.validating.shape[1] == held_out.sum(1).max() < module.own.shape[1]
 
     def test_minibatch_training_lowers_the_loss_too(self):
         _, module = self.fit("net.max_epochs=5", "net.batch_size=16", "net.learning_rate=0.01")
