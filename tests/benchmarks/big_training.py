@@ -2,8 +2,8 @@
 
 One fold of eight members on 40 features. The bare loop has the network's inputs of its patients in
 memory already and does with the same batches what must be done: gather, forward, backward, step,
-and a look at as many held-out patients after the pass. Training makes the inputs of each batch anew,
-since those of a million patients would take ten times the memory of their features.
+and a look at as many held-out patients after the pass. Training makes the inputs of each batch
+anew, since those of a million patients would take ten times the memory of their features.
 """
 
 from __future__ import annotations

@@ -40,8 +40,19 @@ SAMPLE = 0.6
 FEWEST = 10
 #: Ridge penalty on a leaf's step, in expected events.
 RIDGE = 2.0
-#: Maximum number of patients of a fit; trees this small do not improve with more.
-MOST = 20_000
+#: Maximum number of patients on whom a tree is grown. A tree's leaves are a round's noisy step of
+#: many: more patients than leave some hundred events in each of eight leaves do not improve it.
+MOST_GROWN = 8000
+#: Number of patients up to whom there are all members. With more they differ less, so that fewer
+#: give as good a mean: members times patients stay the same, until two members are left. Trees this
+#: small do not improve with more patients than that.
+FEW = 20_000
+#: Maximum factor of the learning rate, which grows with the patients above ``FEW``: low rates are
+#: against overfitting, which many patients prevent, and the rounds end before all is learnt.
+FASTEST = 2.0
+#: Number of rounds after which they are judged where there are more than ``FEW`` patients: to judge
+#: a round takes as long as to grow it.
+JUDGED_EACH = 5
 #: Gain of log-likelihood up to which a round counts as no improvement, against rounding errors.
 ROUNDING = 1e-6
 #: Lower bound of the calibration slope.
@@ -198,7 +209,8 @@ def fit_boosting(
     """Boost all members until the likelihood of their held-out patients no longer improves.
 
     If no round improves it, or there are fewer than four events, no tree is kept, and all patients
-    get the average curve. Of more than :data:`MOST` patients a random sample is fitted.
+    get the average curve. With more than :data:`FEW` patients there are fewer members, at least
+    two, and with more than two members can have, a random sample is fitted.
 
     Args:
         X: (n, p) design.
@@ -211,11 +223,16 @@ def fit_boosting(
         budget: time limit; after the first round, no round begins for which no time is left.
     """
     rng = np.random.default_rng(seed)
-    if len(X) > MOST:
-        some = rng.permutation(len(X))[:MOST]
+    members = config.members
+    if len(X) > FEW:
+        rate = min(1.0, config.learning_rate * min(FASTEST, len(X) / FEW))
+        config = config.model_copy(update={"learning_rate": rate})
+        members = max(2, config.members * FEW // len(X))
+        some = rng.permutation(len(X))[: config.members * FEW // members]
+        # By falling time, as the risk sets are summed.
+        some = some[np.argsort(-time[some], kind="stable")]
         X, time, event = X[some], time[some], event[some]
-    X = X[:, columns]
-    members, events = config.members, int(event.sum())
+    X, events = X[:, columns], int(event.sum())
     rounds: list[tuple[Trees, Array]] = []
     centre, out_of_fold, slope = np.zeros(members), np.zeros(len(X)), 1.0
     if events >= 4:  # two folds of two events
@@ -271,14 +288,25 @@ def boost(
     def held_out_likelihood() -> float:
         return float((likelihood.value(score, whole) - likelihood.value(score, weight)).sum())
 
+    each = 1 if len(X) <= FEW else JUDGED_EACH
     best, kept, best_score = held_out_likelihood(), 0, score.copy()
+
+    def judge() -> None:
+        nonlocal best, kept, best_score
+        now = held_out_likelihood()
+        if now > best + ROUNDING:
+            best, kept, best_score = now, len(rounds), score.copy()
+
     pace = budget.pace()
     while len(rounds) < config.max_rounds and len(rounds) - kept < config.patience:
         if rounds and not pace.another():
             budget.cut("boosting", len(rounds), f"at most {config.max_rounds} rounds")
             break
         gradient, curvature = likelihood.slopes(score, weight)
-        sample = [rng.choice(i, max(1, int(SAMPLE * len(i))), replace=False) for i in inside]
+        sample = [
+            rng.choice(i, max(1, min(int(SAMPLE * len(i)), MOST_GROWN)), replace=False)
+            for i in inside
+        ]
         rows = np.concatenate(sample)
         tree = np.repeat(np.arange(members), [len(s) for s in sample])
         stats = gradient[tree, rows], curvature[tree, rows]
@@ -287,9 +315,10 @@ def boost(
         step = config.learning_rate * g / (h + RIDGE)
         score += step[trees.leaf_nodes].take(trees.leaves(X))
         rounds.append((trees, step))
-        now = held_out_likelihood()
-        if now > best + ROUNDING:
-            best, kept, best_score = now, len(rounds), score.copy()
+        if len(rounds) % each == 0:
+            judge()
+    if len(rounds) % each:
+        judge()
     return rounds[:kept], best_score
 
 

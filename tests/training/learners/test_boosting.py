@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from accomplice.training.budget import Budget
 from accomplice.training.config import BoostingConfig, configure
 from accomplice.training.estimators.cox import RiskSets, RiskSums, baseline_hazard
 from accomplice.training.estimators.hazard import TimeGrid, survival
@@ -38,6 +39,71 @@ def threshold(X):
 def fitted(X, time, event, config=SMALL, seed=0):
     grid = TimeGrid.fit(time, event, 60.0)
     return fit_boosting(X, time, event, grid, np.arange(X.shape[1]), config, seed)
+
+
+class TestManyPatients:
+    """Above a number of patients members are fewer, and the rest are a sample."""
+
+    @pytest.fixture
+    def few(self, monkeypatch):
+        monkeypatch.setattr(module, "FEW", 200)
+
+    @pytest.mark.parametrize(("n", "members"), [(200, 3), (201, 2), (900, 2)])
+    def test_members_times_patients_stay_the_same(self, few, n, members, monkeypatch):
+        seen, boost = [], module.boost
+
+        def spy(X, *args):
+            seen.append(len(X))
+            return boost(X, *args)
+
+        monkeypatch.setattr(module, "boost", spy)
+        assert fitted(*simulate(n, 1, threshold)).members == members
+        assert seen == [min(n, 3 * 200 // members)]
+
+    def test_they_rank_as_well(self, few):
+        new, time, event = simulate(500, 9, threshold)
+        found = fitted(*simulate(900, 1, threshold)).log_hz(new).mean(axis=0)
+        assert harrell_c(event, time, found) > harrell_c(event, time, threshold(new)) - 0.05
+
+    @pytest.mark.parametrize(("n", "rate"), [(200, 0.1), (250, 0.125), (900, 0.2)])
+    def test_the_rate_grows_with_them(self, few, n, rate, monkeypatch):
+        rates = []
+        monkeypatch.setattr(
+            module,
+            "boost",
+            lambda X, _, fold, members, config, *rest: (
+                rates.append(config.learning_rate) or ([], np.zeros((members, len(X))))
+            ),
+        )
+        fitted(*simulate(n, 1, threshold))
+        assert rates == [pytest.approx(rate)]
+
+    def test_rounds_are_judged_a_few_at_a_time(self, few):
+        found = fitted(*simulate(900, 1, threshold))
+        rounds = found.trees.count // found.members
+        assert rounds > 0
+        assert rounds % module.JUDGED_EACH == 0
+
+    def test_the_last_rounds_are_judged_when_time_runs_out(self, few):
+        clock = iter(np.arange(100.0))
+        budget = Budget(4.5, lambda: next(clock))
+        X, time, event = simulate(900, 1, threshold)
+        grid = TimeGrid.fit(time, event, 60.0)
+        found = fit_boosting(X, time, event, grid, np.arange(4), SMALL, 0, budget)
+        assert 0 < found.trees.count // found.members < module.JUDGED_EACH
+        assert budget.cuts
+
+    def test_a_tree_grows_on_so_many_at_most(self, monkeypatch):
+        monkeypatch.setattr(module, "MOST_GROWN", 50)
+        grown, grow = [], module.grow
+
+        def spy(binned, cuts, rows, tree, *rest):
+            grown.append(np.bincount(tree).max())
+            return grow(binned, cuts, rows, tree, *rest)
+
+        monkeypatch.setattr(module, "grow", spy)
+        fitted(*simulate(200, 1, threshold))
+        assert set(grown) == {50}
 
 
 class TestRounds:
@@ -200,7 +266,7 @@ class TestFit:
 
     def test_many_patients_are_drawn_down(self, monkeypatch):
         X, time, event = simulate(400, 1, threshold)
-        monkeypatch.setattr(module, "MOST", 150)
+        monkeypatch.setattr(module, "FEW", 100)
         seen = []
         own = module.boost
         monkeypatch.setattr(module, "boost", lambda X, *rest: seen.append(len(X)) or own(X, *rest))
