@@ -63,14 +63,24 @@ def simulated(n: int) -> Cohort:
         column[rng.random(n) < 0.05] = np.nan
     death, censoring = rng.exponential(1 / rate), rng.uniform(1, 80, n)
     time, event = np.minimum(death, censoring), death <= censoring
-    return Cohort(study, "os", np.arange(n).astype(str), values, time, event, None, {})
+    return Cohort(
+        study=study,
+        ids=np.arange(n).astype(str),
+        values=values,
+        centre=None,
+        binary={},
+        endpoint="os",
+        time=time,
+        event=event,
+    )
 
 
 def prepared_fold(n: int, config: Config) -> Prepared:
     """One fold of n patients; its preprocessing, bins and anchor are those of the first 5000."""
     cohort = simulated(n)
     few = prepare(cohort.take(np.arange(min(n, 5000))), config)
-    return replace(few, cohort=cohort, fold=np.arange(n)[None] % 5, models=few.models[:1])
+    every = {"cohort": cohort, "blind": cohort.prognostic(), "fold": np.arange(n)[None] % 5}
+    return replace(few, **every, models=few.models[:1])
 
 
 def trained(prepared: Prepared, config: Config) -> None:
