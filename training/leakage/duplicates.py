@@ -13,7 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
-from accomplice.data.arrays import Array, Ints
+from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.cohort import Cohort
 
 #: Minimum fraction of the features known in both rows in which duplicates agree; a few may be
@@ -30,6 +30,8 @@ FAR_MORE = 5
 #: Maximum number of features whose rare values make candidate pairs: those with the most distinct
 #: values.
 MOST_FEATURES = 60
+#: Candidate pairs that are compared at once.
+BLOCK = 20_000
 
 
 def duplicates(cohort: Cohort) -> list[tuple[int, int]]:
@@ -53,11 +55,9 @@ def duplicates(cohort: Cohort) -> list[tuple[int, int]]:
     outcome = _bits(cohort.time)
     needed = 2 * np.log2(max(n, 2)) + MARGIN
     pairs = []
-    for a, b in sorted(_candidates(cohort, values)):
+    for a, b in _candidates(cohort, values).tolist():
         both = ~np.isnan(values[a]) & ~np.isnan(values[b])
         same = both & (values[a] == values[b])
-        if same.sum() < ALIKE * max(both.sum(), 1):
-            continue
         information = bits[a, same].sum()
         if cohort.time[a] == cohort.time[b] and cohort.event[a] == cohort.event[b]:
             information += outcome[a]
@@ -80,32 +80,66 @@ def _bits(column: Array) -> Array:
     return found
 
 
-def _candidates(cohort: Cohort, values: Array) -> set[tuple[int, int]]:
-    """Return pairs of rows that share a rare value, or all values (n, p); see `duplicates`."""
-    columns = [*values.T]
+def _candidates(cohort: Cohort, values: Array) -> Ints:
+    """Return pairs (c, 2) of rows that share a rare value, or all values (n, p); see `duplicates`.
+
+    They are sorted, and agree in at least ``ALIKE`` of the features known in both rows.
+    """
+    columns, n = [*values.T], len(values)
     # Columns with the most distinct values come first: they make the fewest false pairs.
     columns.sort(key=lambda column: -len(np.unique(_known(column))))
-    found: set[tuple[int, int]] = set()
+    found = []
     for column in [cohort.time, *columns[:MOST_FEATURES]]:
         known = np.flatnonzero(~np.isnan(column))
-        for rows in _equal(column[known]):
-            if len(rows) <= FEW:
-                found.update(combinations(known[rows].tolist(), 2))
+        found.append(known[_rare_pairs(column[known])])
     # Of many rows with equal values, a patient's are those with an equal outcome too.
-    group = _groups(values) if values.shape[1] else np.arange(len(values))
+    group = _groups(values) if values.shape[1] else np.arange(n)
     for whole in (group, _groups(np.column_stack([group, cohort.time, cohort.event]))):
-        for rows in _equal(whole):
-            listed = rows.tolist()
-            first = listed if len(listed) <= FEW else listed[:1]
-            found.update((a, b) for a in first for b in listed if a < b)
-    return found
+        found.append(_rare_pairs(whole))
+        found += [
+            np.column_stack([np.full(len(rows) - 1, rows[0]), rows[1:]])
+            for rows in _equal(whole)
+            if len(rows) > FEW
+        ]
+    pairs = np.unique(np.concatenate(found) @ np.array([n, 1]))
+    pairs = np.column_stack(np.divmod(pairs, n))
+    kept = [_alike(values, some) for some in np.split(pairs, range(BLOCK, len(pairs), BLOCK))]
+    return pairs[np.concatenate(kept)]
+
+
+def _alike(values: Array, pairs: Ints) -> Bools:
+    """Return whether the rows of each of c pairs (c, 2) agree in enough values; see `ALIKE`."""
+    first, second = values[pairs[:, 0]], values[pairs[:, 1]]
+    both = ~np.isnan(first) & ~np.isnan(second)
+    same = both & (first == second)
+    return np.asarray(same.sum(axis=1) >= ALIKE * np.maximum(both.sum(axis=1), 1))
+
+
+def _rare_pairs(column: Array | Ints) -> Ints:
+    """Return all pairs (c, 2) of rows, the lower first, with a value that at most ``FEW`` have."""
+    order, starts, size = _runs(column)
+    found = [np.zeros((0, 2), dtype=np.intp)]
+    for length in range(2, FEW + 1):
+        first = starts[size == length]
+        found += [
+            np.column_stack([order[first + a], order[first + b]])
+            for a, b in combinations(range(length), 2)
+        ]
+    return np.concatenate(found)
+
+
+def _runs(column: Array | Ints) -> tuple[Ints, Ints, Ints]:
+    """Return the rows (n,) by value, then the start and size of each value's run of them."""
+    order = np.argsort(column, kind="stable")
+    starts = np.flatnonzero(np.diff(column[order], prepend=np.nan) != 0)
+    return order, starts, np.diff(starts, append=len(order))
 
 
 def _equal(column: Array | Ints) -> Iterator[Ints]:
     """Yield the rows, rising, of each value that at least two rows of a column (n,) have."""
-    order = np.argsort(column, kind="stable")
-    starts = np.flatnonzero(np.diff(column[order])) + 1
-    yield from (rows for rows in np.split(order, starts) if len(rows) > 1)
+    order, starts, size = _runs(column)
+    for start, length in zip(starts[size > 1], size[size > 1], strict=True):
+        yield order[start : start + length]
 
 
 def same_outcomes(cohort: Cohort) -> list[tuple[int, int]]:
@@ -136,8 +170,14 @@ def same_outcomes(cohort: Cohort) -> list[tuple[int, int]]:
 
 def _groups(rows: Array) -> Ints:
     """Return a number (n,) for each row, equal for equal rows; missing values count as equal."""
-    known = np.nan_to_num(rows, nan=-np.inf)
-    return np.unique(known, axis=0, return_inverse=True)[1].reshape(-1)
+    found = np.zeros(len(rows), dtype=np.intp)
+    for column in np.nan_to_num(rows, nan=-np.inf).T:
+        values, place = np.unique(column, return_inverse=True)
+        # Column by column: to sort whole rows of many numbers takes ten times as long.
+        kept, found = np.unique(found * len(values) + place, return_inverse=True)
+        if len(kept) == len(rows):
+            break
+    return found
 
 
 def _pairs(groups: Ints) -> float:
