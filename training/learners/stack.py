@@ -26,6 +26,11 @@ from accomplice.training.learners.registry import stack_order
 SLOPES = np.linspace(0.5, 1.6, 45)
 #: Maximum number of steps of expectation maximisation.
 STEPS = 1000
+#: Maximum number of patients to whom a stack is fitted; of more, a random sample. The standard
+#: error of the slope is then below 0.02, far less than slopes of two cohorts differ.
+MOST = 20_000
+#: Seed of the sample.
+SEED = 11
 #: Largest change of a weight in one step at which it has converged.
 CONVERGED = 1e-6
 
@@ -95,6 +100,8 @@ def fit_stack(
 ) -> Stack:
     """Fit weights, slope and level by penalised likelihood.
 
+    The priors weigh as much beside a sample of :data:`MOST` patients as beside all of them.
+
     Args:
         learners: (l, n, j + 1) out-of-fold cumulative hazard of each learner at the edges.
         time: (n,) follow-up in months.
@@ -102,6 +109,12 @@ def fit_stack(
         grid: the j time bins.
         config: strengths of the priors.
     """
+    if len(time) > MOST:
+        rows = np.sort(np.random.default_rng(SEED).permutation(len(time))[:MOST])
+        share = MOST / len(time)
+        learners, time, event = learners[:, rows], time[rows], event[rows]
+        wider = {k: getattr(config, k) / np.sqrt(share) for k in ("slope_sd", "level_sd")}
+        config = config.model_copy(update={**wider, "equal": config.equal * share})
     at_risk, happened = grid.exposure(time), grid.events(time, event)
 
     def likelihood(cumulative: Array) -> Array:

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 
 from accomplice.training.config import StackConfig
 from accomplice.training.estimators.hazard import TimeGrid, accumulate, survival
+from accomplice.training.learners import stack as module
 from accomplice.training.learners.stack import Stack, fit_stack, weighted
 
 untimed = settings(deadline=None, max_examples=40)
@@ -264,3 +265,28 @@ def test_patients_alike_are_weighted_alike_wherever_they_stand(n):
     found = weighted(weights, curves)
     assert (found == found[:, :1]).all()
     np.testing.assert_allclose(found[:, 0], np.einsum("l,klj->kj", weights, curves[:, :, 0]))
+
+
+class TestManyPatients:
+    """Of many patients a sample is fitted, beside the same priors."""
+
+    def fit(self, monkeypatch, most):
+        truth, time, event = simulate(3000, 5)
+        monkeypatch.setattr(module, "MOST", most)
+        flat = stretched(truth, 0.8, 0.1)
+        return fit_stack(np.stack([flat, noise(3000, 1)]), time, event, GRID, USUAL)
+
+    def test_it_finds_what_all_would(self, monkeypatch):
+        whole, some = (self.fit(monkeypatch, most) for most in (3000, 1500))
+        assert some.slope != whole.slope
+        np.testing.assert_allclose(some.weights, whole.weights, atol=0.1)
+        assert some.slope == pytest.approx(whole.slope, abs=0.1)
+        assert some.level == pytest.approx(whole.level, abs=0.1)
+
+    def test_priors_weigh_as_much_as_beside_all(self, monkeypatch):
+        truth, time, event = simulate(3000, 5)
+        narrow = StackConfig(equal=1e5, slope_sd=0.001, level_sd=0.001)
+        monkeypatch.setattr(module, "MOST", 1500)
+        found = fit_stack(np.stack([truth, noise(3000, 1)]), time, event, GRID, narrow)
+        np.testing.assert_allclose(found.weights, 0.5, atol=0.02)
+        assert found.slope == pytest.approx(1, abs=0.03)
