@@ -206,9 +206,9 @@ def tune(
             patients have no survival endpoint, or the storage cannot be opened.
     """
     from accomplice.training.fitting.folds import check_folds
+    from accomplice.training.search.study import check_storage
     from accomplice.training.tracking.experiment import search
     from accomplice.training.tracking.store import open_store
-    from accomplice.training.tune import check_storage
 
     expect("trials", trials, Integral, "a whole number")
     if trials < 1:

@@ -57,7 +57,7 @@ LONGEST = (
     "training/leakage/test_sentinels.py",
     "training/fitting/test_fit.py",
     "training/cli/test_evaluate.py",
-    "training/test_tune.py",
+    "training/search/test_search.py",
     "training/test_bundle.py",
     "training/test_budget.py",
     "training/treatment/test_effect.py",

@@ -65,6 +65,8 @@ class AnchorConfig(_Part):
 class ForestConfig(_Part):
     """The survival forest."""
 
+    use: bool = True
+    """Whether the forest is one of the stacked learners."""
     trees: Count = 100
     """Trees in each fold."""
     leaf: Count = 5
@@ -81,6 +83,8 @@ class ForestConfig(_Part):
 class BoostingConfig(_Part):
     """The boosted trees."""
 
+    use: bool = True
+    """Whether the boosted trees are one of the stacked learners."""
     members: Annotated[int, Field(ge=2, le=50)] = 5
     """Members in each fold; each holds out another part of its patients to choose the rounds."""
     depth: Annotated[int, Field(ge=1, le=12)] = 3
@@ -135,6 +139,17 @@ class StackConfig(_Part):
     """SD of the normal prior of the calibration level, around 0."""
 
 
+class SearchConfig(_Part):
+    """The search for better settings by ``tune``."""
+
+    objective: Literal["ibs", "uno_c", "calibration", "several"] = "ibs"
+    """What trials are ranked by, out of fold: integrated Brier score, Uno's C, integrated
+    calibration index at half the horizon, or the Brier score of those within a standard error of
+    the best in the other two."""
+    patience: Count = 25
+    """Trials without a better one after which the search ends."""
+
+
 class EffectConfig(_Part):
     """Priors of the treatment's effect."""
 
@@ -182,6 +197,7 @@ class Config(_Part):
     boosting: BoostingConfig = BoostingConfig()
     net: NetConfig = NetConfig()
     stack: StackConfig = StackConfig()
+    search: SearchConfig = SearchConfig()
     effect: EffectConfig = EffectConfig()
     trainer: TrainerConfig = TrainerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

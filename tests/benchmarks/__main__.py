@@ -17,6 +17,7 @@ from tests.benchmarks import (
     response,
     serving,
     trial_speed,
+    tuning,
 )
 from tests.benchmarks.characteristics import __main__ as characteristics
 from tests.benchmarks.characteristics import metrics, patient_interval
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "interval": lambda: patient_interval.main([]),
     "neutral": lambda: neutral.main([]),
     "accuracy": lambda: accuracy.main([]),
+    "tuning": lambda: tuning.main([]),
 }
 
 

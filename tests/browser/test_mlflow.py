@@ -17,9 +17,9 @@ from playwright.sync_api import expect
 
 from accomplice.training.config import configure
 from accomplice.training.processes import end, free_port
+from accomplice.training.search.space import KEYS
 from accomplice.training.tracking.experiment import search
 from accomplice.training.tracking.store import open_store
-from accomplice.training.tune import SPACE
 from tests.browser.pages import see, text_of
 from tests.conftest import TINY
 
@@ -114,7 +114,7 @@ def test_trials_are_compared_in_parallel_coordinates(page, errors, server, tmp_p
     see(page, "svg text", "ibs")
     page.screenshot(path=tmp_path / "trials.png")
     shown = page.evaluate("[...document.querySelectorAll('svg text')].map(t => t.textContent)")
-    assert set(SPACE) <= set(shown)
+    assert set(KEYS) <= set(shown)
     assert "trial 2" in text_of(page)
     assert_whole(page, errors)
 

@@ -24,7 +24,7 @@ ORDER = (
     ("training.models",),
     ("training.bundle", "training.fitting"),
     ("training.evaluation", "serving"),
-    ("training.leakage", "training.tune", "training.reports"),
+    ("training.leakage", "training.search", "training.reports"),
     ("training.run", "training.validation", "training.marker", "training.power"),
     ("training.tracking",),
     ("training.cli",),

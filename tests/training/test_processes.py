@@ -7,6 +7,8 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
+import sys
 from contextlib import nullcontext
 from multiprocessing.connection import Connection
 
@@ -14,7 +16,14 @@ import pytest
 
 from accomplice.data.errors import InputError
 from accomplice.training import processes
-from accomplice.training.processes import HOST, free_port, listen, uninterrupted_children
+from accomplice.training.processes import (
+    HOST,
+    free_port,
+    has_ended,
+    listen,
+    this_process,
+    uninterrupted_children,
+)
 
 
 def told(pipe: Connection) -> None:
@@ -52,3 +61,28 @@ def test_only_one_process_listens_on_a_port():
     port = free_port()
     with listen(port), pytest.raises(InputError, match=f"port {port} is taken"):
         listen(port)
+
+
+class TestProcess:
+    def test_this_one_goes_on(self):
+        assert not has_ended(this_process())
+
+    def test_one_of_another_machine_is_unknown(self):
+        assert not has_ended("0123456789ab.1.1")
+
+    def test_a_number_that_was_given_anew(self):
+        machine, number, began = this_process().split(".")
+        assert has_ended(f"{machine}.{number}.{int(began) - 1}")
+
+    @pytest.mark.parametrize("text", ["", "x", "a.b", "a.b.c"])
+    def test_what_names_no_process(self, text: str):
+        assert not has_ended(text)
+        assert not has_ended(f"{this_process().split('.')[0]}.².1")
+
+    def test_one_that_has_ended(self):
+        code = "from accomplice.training.processes import this_process; print(this_process())"
+        made = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        assert has_ended(made.stdout.strip())
+        assert int(made.stdout.split(".")[1]) != os.getpid()

@@ -94,8 +94,8 @@ def begin(
         import accomplice.training.learners.network.lightning
         import accomplice.training.run
         import accomplice.training.tracking.runs  # noqa: F401
+        from accomplice.training.search.study import check_storage
         from accomplice.training.tracking.store import open_store
-        from accomplice.training.tune import check_storage
 
     store = open_store()
     if searches:
@@ -152,16 +152,20 @@ ListSettings = Annotated[
 
 
 def settings(
-    given: Sequence[str] | None, seed: int | None = None, endpoint: str | None = None
+    given: Sequence[str] | None,
+    seed: int | None = None,
+    endpoint: str | None = None,
+    objective: str | None = None,
 ) -> list[str]:
-    """Return the settings of ``--set``, ``--seed`` and ``--endpoint``, each as ``key=value``.
+    """Return the settings of ``--set`` and of the options short for one, each as ``key=value``.
 
     Args:
         given: settings of ``--set``.
         seed: ``--seed``; None if not given.
         endpoint: ``--endpoint``; None if not given.
+        objective: ``--objective``; None if not given.
     """
-    short = {"seed": seed, "endpoint": endpoint}
+    short = {"seed": seed, "endpoint": endpoint, "search.objective": objective}
     return [*(given or ()), *(f"{k}={v}" for k, v in short.items() if v is not None)]
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from accomplice.training.evaluation.scores import Evaluation
     from accomplice.training.reports.page import Page
     from accomplice.training.run import Trained
+    from accomplice.training.search.search import Tuned
     from accomplice.training.tracking.registry import Logged
     from accomplice.training.treatment.evidence import Evidence
-    from accomplice.training.tune import Tuned
 
 #: Width of the column of models' names, in characters.
 WIDTH = 24
@@ -132,17 +132,16 @@ def say_treatment(bundle: Bundle, evidence: Evidence | None) -> None:
 
 
 def say_trials(tuned: Tuned) -> None:
-    """Print the best score of the search beside that of the defaults."""
-    from accomplice.training.tune import best_of, of_defaults
+    """Print the best score of the search beside that of the defaults, and the expected gain."""
+    from accomplice.training.search.gain import best_score, sentence
 
-    first, best = of_defaults(tuned.study), best_of(tuned.study)
-    given_up = f", {tuned.pruned} of them given up early" if tuned.pruned else ""
-    line = f"{tuned.trials} trials{given_up}"
-    if first is not None:
-        line += f"; integrated Brier of the defaults {first.value:.4f}"
-    if best is not None:
-        line += f", of the best (trial {best.number}) {best.value:.4f}"
-    say(line)
+    objective = tuned.config.search.objective
+    line = f"{tuned.trials} trials"
+    if tuned.stopped:
+        line += f", ended early: no better settings in the last {tuned.config.search.patience}"
+    say(line + best_score(tuned.study, objective))
+    if tuned.choice is not None:
+        say(sentence(tuned.choice, objective))
 
 
 def print_scores(evaluation: Evaluation) -> None:
@@ -230,9 +229,9 @@ def shown_search() -> Iterator[dict[str, Any]]:
     """
 
     def resumed(study: optuna.Study) -> None:
-        from accomplice.training.tune import count_judged
+        from accomplice.training.search.study import completed
 
-        say(f"study    {study.study_name}: going on after {count_judged(study)} trials")
+        say(f"study    {study.study_name}: going on after {len(completed(study))} trials")
 
     def waiting(trials: int) -> None:
         say(f"waiting for {trials} trials of other workers", error=True)

@@ -84,28 +84,42 @@ def tune(
     _settings: ListSettings = False,
     trials: Annotated[int, option("N", "in all (default: 30)", count)] = 30,
     storage: Annotated[str | None, option("URL", "of a database shared by workers")] = None,
+    objective: Annotated[
+        str | None, option("ibs|uno_c|calibration|several", "short for --set search.objective=…")
+    ] = None,
 ) -> None:
     """Search for better settings, then train the final model; resumable.
 
-    Every trial is judged on the same folds; the first one is the defaults. The final model is
-    judged on other folds than those that chose it. The search is judged on one survival endpoint,
-    the study's first or --endpoint; the final model is of all. Ctrl-C loses nothing: the same
-    command goes on. Several workers share one study when they are given the same --storage: it gets
-    --trials trials in all, and a worker waits for the last of the others.
+    A trial changes one part of the best model so far: forest, boosted trees, stack, network, linear
+    model or time bins. Learners that it does not touch are not fitted again. Every trial is judged
+    on the same folds; the first one is the defaults. The best three are judged on other folds too,
+    and the gain that can be expected on fresh patients is printed with its 80 % interval. Where
+    none is probable the defaults are kept. The final model is judged on folds that chose nothing.
+
+    The search is judged on one survival endpoint, the study's first or --endpoint; the final model
+    is of all. --objective says by which score: the integrated Brier score (ibs), Uno's C (uno_c),
+    the integrated calibration index (calibration), or the Brier score of those trials whose C and
+    calibration are within a standard error of the best (several).
+
+    Ctrl-C loses nothing: the same command goes on. Several workers share one study when they are
+    given the same --storage: it gets --trials trials in all, and a worker waits for the last of the
+    others.
 
       accomplice tune study.yaml --trials 50
       accomplice tune study.yaml --trials 200 --storage postgresql://host/optuna
       accomplice tune study.yaml --trials 200 --max-seconds 3600
+      accomplice tune study.yaml --objective uno_c
 
-    A trial that is worse than half of the others by its validation loss is given up early: it was
-    judged, and counts. The search ends at --trials trials in all, or after about --max-seconds,
-    which include the final fit, whichever is first. No trial begins that would not end in time; one
-    that time or Ctrl-C stops is not counted. However little time there is, the defaults are tried
-    in full and there is a final model. The same command with more trials or more seconds goes on.
+    The search ends at --trials trials in all, when 25 in a row were no better than one before them
+    (--set search.patience=N), or after about --max-seconds, which include the final fit, whichever
+    is first. No trial begins that would not end in time; one that time or Ctrl-C stops is not
+    counted. However little time there is, the defaults are tried in full and there is a final
+    model. The same command with more trials or more seconds goes on.
     """
     from accomplice.data.loading import load_cohort
 
-    request = Request(study, settings(given, seed, endpoint), out, force, max_seconds, context.obj)
+    chosen = settings(given, seed, endpoint, objective)
+    request = Request(study, chosen, out, force, max_seconds, context.obj)
     cohort, config, store, budget = begin(request, load_cohort, searches=True, storage=storage)
     from accomplice.training.tracking.experiment import search
 

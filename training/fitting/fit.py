@@ -10,8 +10,8 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.data.splits import within
 from accomplice.training.budget import UNLIMITED, Budget
-from accomplice.training.config import Config
-from accomplice.training.estimators.hazard import from_survival, log_risk
+from accomplice.training.config import Config, StackConfig
+from accomplice.training.estimators.hazard import TimeGrid, from_survival, log_risk
 from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.learners.network.inference import Networks
 from accomplice.training.learners.stack import Stack, fit_stack
@@ -112,16 +112,10 @@ def assemble(
     """
     by_fold = BatchedEnsemble(prepared.models, net, prepared.grid).by_fold()
     learners = out_of_fold(prepared, by_fold)
-    time, event = prepared.cohort.outcome
-    grid = prepared.grid
-
-    def stack(rows: Bools) -> Stack:
-        return fit_stack(learners[:, rows], time[rows], event[rows], grid, config.stack)
-
-    fold = prepared.fold[0]
-    stacks = tuple(stack(fold != k) for k in range(int(fold.max()) + 1))
+    fold, outcome, grid = prepared.fold[0], prepared.cohort.outcome, prepared.grid
+    stacks = cross_fit_stacks(fold, learners, *outcome, grid, config.stack)
     blind = stacked(fold, stacks, learners)
-    whole = stack(np.ones(len(time), dtype=bool))
+    whole = fit_stack(learners, *outcome, grid, config.stack)
     alone = each_fold(prepared, by_fold)
     ratio = spread_ratio(alone, len(prepared.fold), whole) * (1 + effects_variance(prepared, blind))
     whole = replace(whole, slope=whole.slope * ratio)
@@ -135,6 +129,25 @@ def assemble(
         )
     cumulative = under(blind, found.patients, treated)
     return Fitted(ensemble, prepared, learners, one, stacks, blind, cumulative, found, "", history)
+
+
+def cross_fit_stacks(
+    fold: Ints, learners: Array, time: Array, event: Bools, grid: TimeGrid, config: StackConfig
+) -> tuple[Stack, ...]:
+    """Return the stack of each fold, fitted on the patients of the other folds.
+
+    Args:
+        fold: (n,) held-out fold of each patient.
+        learners: (l, n, j + 1) out-of-fold cumulative hazards of the learners.
+        time: (n,) follow-up in months.
+        event: (n,) whether the event was observed.
+        grid: the j time bins.
+        config: strengths of the priors.
+    """
+    return tuple(
+        fit_stack(learners[:, rows], time[rows], event[rows], grid, config)
+        for rows in (fold != k for k in range(int(fold.max()) + 1))
+    )
 
 
 def stacked(fold: Ints, stacks: Sequence[Stack], learners: Array) -> Array:

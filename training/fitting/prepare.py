@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from accomplice.data.arrays import Array, Bools, Ints
+from accomplice.data.arrays import Bools, Ints
 from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.preprocessor import Inputs, Preprocessor
 from accomplice.training.budget import UNLIMITED, Budget
@@ -105,38 +105,51 @@ def prepare(
         for k in range(int(assignment.max()) + 1):
             own = budget.share(1 / (total - len(models)))
             train = np.flatnonzero(assignment != k)
-            models.append(_fit_fold(blind, time, event, train, config, own))
+            models.append(_fit_fold(blind, train, config, own))
             tick("folds", len(models), total)
-    grid = _grid(time, event, cohort.horizon, config)
+    grid = time_grid(cohort, config)
     return Prepared(cohort, blind, fold, tuple(models), grid, config.folds.by == "centre")
 
 
-def _grid(time: Array, event: Bools, horizon: float, config: Config) -> TimeGrid:
-    """Return time bins with about equally many events."""
-    return TimeGrid.fit(time, event, horizon, config.grid.bins, config.grid.events_each)
+def time_grid(cohort: Cohort, config: Config) -> TimeGrid:
+    """Return time bins with about equally many of the patients' events."""
+    return TimeGrid.fit(*cohort.outcome, cohort.horizon, config.grid.bins, config.grid.events_each)
 
 
-def _fit_fold(
-    cohort: Cohort,
-    time: Array,
-    event: Bools,
-    train: Ints,
-    config: Config,
-    budget: Budget,
-) -> FoldModel:
-    """Fit preprocessing, time bins and learners on the rows of one fold's training patients."""
-    horizon = cohort.take(train).horizon
+def fit_preprocessor(cohort: Cohort, train: Ints, config: Config) -> Preprocessor:
+    """Fit the preprocessing on a fold's training patients.
+
+    Args:
+        cohort: all n patients, without the treatment.
+        train: (m,) positions of the fold's training patients.
+        config: run configuration.
+    """
     centre = None if cohort.centre is None else cohort.centre[train]
-    preprocessor = Preprocessor.fit(
-        cohort.study, cohort.values[train], centre, config.net.embedding_bins, cohort.values
-    )
-    grid = _grid(time[train], event[train], horizon, config)
-    first = next(iter(cohort.study.blocks))
+    bins = config.net.embedding_bins
+    return Preprocessor.fit(cohort.study, cohort.values[train], centre, bins, cohort.values)
+
+
+def training_data(preprocessor: Preprocessor, patients: Cohort, config: Config) -> TrainingData:
+    """Return a fold's training patients in the form that learners are fitted to.
+
+    Args:
+        preprocessor: the fold's preprocessing.
+        patients: the fold's training patients, without the treatment.
+        config: run configuration.
+    """
+    first = next(iter(patients.study.blocks))
     markers = np.array([c.modality != first for c in preprocessor.linear_columns()])
-    X = preprocessor.linear(cohort.values[train], centre)
-    data = TrainingData(X, time[train], event[train], grid, markers)
+    X = preprocessor.linear(patients.values, patients.centre)
+    return TrainingData(X, *patients.outcome, time_grid(patients, config), markers)
+
+
+def _fit_fold(cohort: Cohort, train: Ints, config: Config, budget: Budget) -> FoldModel:
+    """Fit preprocessing, time bins and learners on the rows of one fold's training patients."""
+    preprocessor = fit_preprocessor(cohort, train, config)
+    data = training_data(preprocessor, cohort.take(train), config)
     learners = {
         name: learner.fit(data, config, budget.share(learner.TIME))
         for name, learner in LEARNERS.items()
+        if learner.used(config)
     }
-    return FoldModel(preprocessor, grid, learners)
+    return FoldModel(preprocessor, data.grid, learners)

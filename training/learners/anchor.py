@@ -167,7 +167,7 @@ def fit_anchor(
 def _unit(X: Array, event: Bools) -> float:
     """Return the unit of ``PENALTIES`` for a design (n, p) and the events (n,) of its patients."""
     # The variance of a sum of standardised columns grows with their number, so the penalty does.
-    return float(max(event.sum(), 1)) * max(1.0, X.shape[1] / max(len(X), 1))
+    return max(float(event.sum()), 1.0) * max(1.0, X.shape[1] / max(len(X), 1))
 
 
 def _compared(event: Bools, seed: int) -> Ints | slice:

@@ -90,6 +90,11 @@ class Boosting(Learner):
     """(j + 1,) baseline cumulative hazard at the grid's edges."""
 
     @classmethod
+    def used(cls, config: Config) -> bool:
+        """Whether ``boosting.use`` is set."""
+        return config.boosting.use
+
+    @classmethod
     def fit(cls, data: TrainingData, config: Config, budget: Budget) -> Boosting:
         """Boost on a fold's training patients; see :func:`fit_boosting`."""
         outcome = data.X, data.time, data.event, data.grid

@@ -68,6 +68,11 @@ class Forest(Learner):
     """Combinations of ``columns``, as positions in it."""
 
     @classmethod
+    def used(cls, config: Config) -> bool:
+        """Whether ``forest.use`` is set."""
+        return config.forest.use
+
+    @classmethod
     def fit(cls, data: TrainingData, config: Config, budget: Budget) -> Forest:
         """Grow on a fold's training patients; see :func:`fit_forest`."""
         outcome = data.X, data.time, data.event, data.grid

@@ -61,6 +61,11 @@ class Learner(ABC):
     """Fraction of the fold's remaining time that a fit may take."""
 
     @classmethod
+    def used(cls, config: Config) -> bool:  # noqa: ARG003
+        """Whether the configuration uses the learner; by default it does."""
+        return True
+
+    @classmethod
     @abstractmethod
     def fit(cls, data: TrainingData, config: Config, budget: Budget) -> Self:
         """Fit on a fold's training patients.

@@ -20,7 +20,6 @@ import numpy as np
 from accomplice.data.arrays import Array, Bools
 from accomplice.training.config import StackConfig
 from accomplice.training.estimators.hazard import TimeGrid, from_survival
-from accomplice.training.learners.registry import stack_order
 
 #: Candidate slopes, of which that with the highest penalised likelihood is taken.
 SLOPES = np.linspace(0.5, 1.6, 45)
@@ -40,7 +39,7 @@ class Stack:
     """Weights and calibration that combine the learners' cumulative hazards."""
 
     weights: Array
-    """(l,) weights of the learners, with sum 1, in the order of :func:`registry.stack_order`."""
+    """(l,) weights of the learners, with sum 1, in the order of the learners."""
     slope: float
     """Slope of the log cumulative hazard around its mean; below 1 shrinks differences."""
     level: float | Array
@@ -75,14 +74,6 @@ class Stack:
         found = np.zeros((*ends.shape[:-1], ends.shape[-1] + 1))
         np.maximum.accumulate(ends, axis=-1, out=found[..., 1:])
         return found
-
-    def weight(self, learner: str) -> float:
-        """Return the weight of a learner, or of the network, by its name in the registry.
-
-        Raises:
-            ValueError: no learner has this name.
-        """
-        return float(self.weights[stack_order().index(learner)])
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as plain data."""

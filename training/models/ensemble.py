@@ -107,6 +107,11 @@ class Ensemble:
         """The learners in the order of the stack's weights."""
         return self.batched.names
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """Learner -> its weight in the stack."""
+        return dict(zip(self.names, self.stack.weights.tolist(), strict=True))
+
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields alone: the layouts for runs are functions, and are made again."""
         return {each.name: getattr(self, each.name) for each in fields(self)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +11,14 @@ import optuna
 from accomplice.data.cohort import Cohort, Patients
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
-from accomplice.training.fitting.prepare import prepare
 from accomplice.training.progress import Tick, silent
 from accomplice.training.run import Trained, train
+from accomplice.training.search.search import Tuned, do_nothing, tune
+from accomplice.training.search.shared_fits import SharedFits
+from accomplice.training.search.study import completed, open_study, study_name
 from accomplice.training.tracking import runs, search_runs
 from accomplice.training.tracking.sketches import log_sketch
 from accomplice.training.tracking.store import Store
-from accomplice.training.tune import Tuned, count_judged, do_nothing, open_study, study_name, tune
 
 if TYPE_CHECKING:
     from accomplice.training.tracking.registry import Logged
@@ -65,23 +65,22 @@ def search(
     Raises:
         InputError: the cohort cannot be divided into folds, or Optuna's storage cannot be opened.
     """
-    began = time.monotonic()
-    prepared = prepare(cohort, config, tick)
-    before = time.monotonic() - began
-    study = open_study(name or study_name(cohort, config), storage or store.optuna, config.seed)
-    done = count_judged(study)
+    objective = config.search.objective
+    fits = SharedFits(cohort, config)
+    study = open_study(name or study_name(cohort, config), storage or store.optuna, objective)
+    done = len(completed(study))
     if done:
         resumed(study)
     parent = search_runs.open_parent(store, cohort, config, study)
 
     def report(trial: optuna.trial.FrozenTrial, current: optuna.Study) -> None:
         search_runs.log_trial(store, cohort, config, parent, trial)
-        tick("trials", min(count_judged(current), trials), trials)
+        tick("trials", min(len(completed(current)), trials), trials)
 
     tick("trials", min(done, trials), trials)
     with runs.ended(parent):
         models = 1 + len(cohort.further)
-        result = tune(prepared, config, study, trials, report, budget, before, models, waiting)
+        result = tune(fits, config, study, trials, report, budget, models, waiting)
         tuned(result)
         made = fit_and_keep(
             *(store, cohort, on_other_folds(result.config), out, tick),
@@ -90,7 +89,7 @@ def search(
             budget=budget,
             study_file=study_file,
         )
-        search_runs.log_search(parent, study, made[2].run_id)
+        search_runs.log_search(parent, result, made[2].run_id)
     return made
 
 

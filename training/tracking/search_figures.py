@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from accomplice.training.estimators.policy import TRIALS_TO_RANK
 from accomplice.training.reports.figures.style import (
@@ -26,60 +26,67 @@ from accomplice.training.reports.figures.style import (
     titles,
     trial_history,
 )
-from accomplice.training.tune import best_of, of_defaults
+from accomplice.training.search.gain import ranked
+from accomplice.training.search.scores import OBJECTIVES, OPTIMISED, Objective
+from accomplice.training.search.study import completed, of_defaults
 
 #: Distributions of a setting that is a number.
 Numeric = FloatDistribution | IntDistribution
 
 #: Parts of the trials, each left out in turn, for the range of the importances.
 PARTS = 10
-#: Name of a trial's score in the figures.
-SCORE = "integrated Brier score"
 
 
-def study_figures(study: optuna.Study) -> Iterator[tuple[str, Figure]]:
+def study_figures(study: optuna.Study, objective: str) -> Iterator[tuple[str, Figure]]:
     """Yield the file name and drawing of each figure of a study with a completed trial.
 
     Parallel coordinates need two completed trials; for the importances see :func:`importances`.
+
+    Args:
+        study: the study.
+        objective: objective of its settings; the figures are of the score that decides.
     """
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    done = completed(study)
     first = of_defaults(study)
     scores = [_score(trial) for trial in done]
-    yield "history.png", trial_history(scores, None if first is None else _score(first))
+    deciding = OBJECTIVES[OPTIMISED[objective][0]]
+    defaults = None if first is None else _score(first)
+    yield "history.png", trial_history(scores, defaults, deciding.label, deciding.higher_is_better)
     if len(done) > 1:
-        yield "parallel.png", parallel_coordinates(study)
-    shares = importances(study)
+        yield "parallel.png", parallel_coordinates(study, objective)
+    shares = importances(study, objective)
     if shares:
         yield "importance.png", importance(shares, len(done))
 
 
-def parallel_coordinates(study: optuna.Study) -> Figure:
+def parallel_coordinates(study: optuna.Study, objective: str) -> Figure:
     """Draw each completed trial as a line through its numeric settings to its score, best in front.
 
     Settings that are no numbers are left out; those searched on a logarithmic scale are drawn on
-    one. Lines of pruned trials, which have no score, end before it.
+    one. The line of a trial without a learner is broken at the learner's settings.
+
+    Args:
+        study: the study.
+        objective: objective of its settings.
     """
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-    space = _space([*done, *pruned])
+    done = completed(study)
+    space = _space(done)
+    deciding = OBJECTIVES[OPTIMISED[objective][0]]
     scores = np.array([_score(trial) for trial in done])
     low, high = float(scores.min()), float(scores.max())
-    first, best = of_defaults(study), best_of(study)
+    first, best = of_defaults(study), next(iter(ranked(study, objective)), None)
     with house_style():
-        figure = Figure(figsize=(max(7.5, 1.15 * (len(space) + 1)), 5))
+        figure = Figure(figsize=(max(7.5, 1.0 * (len(space) + 1)), 5))
         axes = figure.subplots()
-        for trial in pruned:
-            axes.plot(_heights(trial, space), color="#cccccc", lw=0.7, zorder=1)
         shade = mpl.colormaps["viridis"]
-        for order, trial in enumerate(sorted(done, key=_score, reverse=True)):
+        for order, trial in enumerate(_worst_first(done, deciding)):
             part = (_score(trial) - low) / (high - low) if high > low else 0.0
             line = [*_heights(trial, space), part]
-            axes.plot(
-                line, color=shade(1 - 0.92 * (1 - part)), lw=1.2, zorder=2 + order / len(done)
-            )
+            bright = 1 - part if deciding.higher_is_better else part
+            axes.plot(line, color=shade(0.08 + 0.92 * bright), lw=1.2, zorder=2 + order / len(done))
         for named, colour, style, name in (
             (first, INK, (0, (4, 2)), "defaults"),
-            (best, ORANGE, "solid", "best"),
+            (None if best is None else best[0], ORANGE, "solid", "best"),
         ):
             if named is not None:
                 part = (_score(named) - low) / (high - low) if high > low else 0.0
@@ -92,40 +99,49 @@ def parallel_coordinates(study: optuna.Study) -> Figure:
         ticks = MaxNLocator(4).tick_values(low, high) if high > low else np.array([low])
         inside = [t for t in ticks if low <= t <= high]
         scale = high - low or 1.0
-        _axis(axes, len(space), SCORE, [((t - low) / scale, f"{t:.4f}") for t in inside])
+        marks_of_score = [((t - low) / scale, f"{t:.4f}") for t in inside]
+        _axis(axes, len(space), deciding.label, marks_of_score)
         axes.set(xlim=(-0.55, len(space) + 0.1), ylim=(-0.04, 1.04), xticks=[], yticks=[])
         axes.grid(visible=False)
         axes.spines[["left", "bottom"]].set_visible(False)
         about = f"{len(done)} trials scored out of fold; dark is better"
-        if pruned:
-            about += f"; {len(pruned)} given up early (grey)"
         titles(axes, "Settings of the trials and their score", about)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
         return figure
 
 
-def importances(study: optuna.Study) -> dict[str, tuple[float, float, float]]:
+def _worst_first(trials: list[FrozenTrial], deciding: Objective) -> list[FrozenTrial]:
+    return sorted(trials, key=_score, reverse=not deciding.higher_is_better)
+
+
+def importances(study: optuna.Study, objective: str) -> dict[str, tuple[float, float, float]]:
     """Return the importance of each setting, in falling order.
 
     PED-ANOVA compares the distribution of the better half of the trials with that of all; the
     shares sum to 1 (Watanabe, Bansal and Hutter, "PED-ANOVA: efficiently quantifying
     hyperparameter importance in arbitrary subspaces", IJCAI 2023).
 
+    Args:
+        study: the study.
+        objective: objective of its settings; the better half is by the score that decides.
+
     Returns:
         Setting -> share, lowest and highest share with a tenth of the trials left out. Empty if
         fewer than :data:`TRIALS_TO_RANK` trials are completed, or all have the same score.
     """
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    done = completed(study)
     if len(done) < TRIALS_TO_RANK or len({_score(trial) for trial in done}) < 2:
         return {}
-    whole = _shares(done)
+    sign = -1 if OBJECTIVES[OPTIMISED[objective][0]].higher_is_better else 1
+    whole = _shares(done, sign)
     without = [
-        _shares([t for k, t in enumerate(done) if k % PARTS != part]) for part in range(PARTS)
+        _shares([t for k, t in enumerate(done) if k % PARTS != part], sign) for part in range(PARTS)
     ]
-    ends = {
-        name: (share, min(each[name] for each in without), max(each[name] for each in without))
-        for name, share in whole.items()
-    }
+    ends = {}
+    for name, share in whole.items():
+        # Without the trials that alone have a setting it has no share.
+        others = [each.get(name, 0.0) for each in without]
+        ends[name] = share, min(others), max(others)
     return dict(sorted(ends.items(), key=lambda item: -item[1][0]))
 
 
@@ -151,17 +167,21 @@ def importance(shares: dict[str, tuple[float, float, float]], trials: int) -> Fi
         return figure
 
 
-def _shares(trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """Return PED-ANOVA's importances of finished trials."""
+def _shares(trials: Sequence[FrozenTrial], sign: int) -> dict[str, float]:
+    """Return PED-ANOVA's importances of finished trials, for a low score times ``sign``."""
     # Slow to import: it looks for scikit-learn, which other evaluators than this one use.
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(storage=storage, directions=["minimize"] * len(trials[0].values))
     study.add_trials(trials)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         evaluator = PedAnovaImportanceEvaluator(target_quantile=0.5)
-        return dict(get_param_importances(study, evaluator=evaluator))
+        found = get_param_importances(
+            study, evaluator=evaluator, target=lambda trial: sign * _score(trial)
+        )
+        return dict(found)
 
 
 def _space(trials: Sequence[FrozenTrial]) -> dict[str, Numeric]:
@@ -217,5 +237,4 @@ def _axis(axes: Axes, x: int, name: str, marks: list[tuple[float, str]]) -> None
 
 
 def _score(trial: FrozenTrial) -> float:
-    assert trial.value is not None  # it is completed
-    return float(trial.value)
+    return float(trial.values[0])

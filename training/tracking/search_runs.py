@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import optuna
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from optuna.trial import TrialState
 
 from accomplice.data.cohort import Cohort
 from accomplice.training.config import Config, with_settings
+from accomplice.training.search.gain import best_score, sentence
+from accomplice.training.search.scores import OPTIMISED
+from accomplice.training.search.search import Tuned
+from accomplice.training.search.space import KEYS
+from accomplice.training.search.study import SCORES, propose_defaults
 from accomplice.training.tracking.runs import (
     NOTE,
     STUDY_TAG,
@@ -24,7 +29,6 @@ from accomplice.training.tracking.search_figures import study_figures
 from accomplice.training.tracking.store import Store
 from accomplice.training.tracking.stores.lost import end_lost_runs, process_tag
 from accomplice.training.tracking.views import run_page, save_trials_view, trials_page
-from accomplice.training.tune import SPACE, best_of, count_judged, of_defaults, propose_defaults
 
 #: Prefix of the attribute of an Optuna study, or of its first trial, that holds the id of its
 #: MLflow run; the rest names the store.
@@ -83,8 +87,7 @@ def log_trial(
 ) -> None:
     """Log a finished trial as a run nested in ``parent``, the id of the study's run.
 
-    The trial's settings replace those of ``config``. The run's tag ``trial`` is ``complete`` or
-    ``pruned``; pruned trials have no scores.
+    The trial's settings replace those of ``config``.
     """
     client = MlflowClient()
     began = trial.datetime_start
@@ -92,49 +95,42 @@ def log_trial(
         store.experiment(cohort.study.name),
         start_time=None if began is None else int(began.timestamp() * 1000),
         run_name=f"trial {trial.number}",
-        tags={
-            "stage": "trial",
-            "trial": trial.state.name.lower(),
-            PARENT_TAG: parent,
-            **source_tags("trial"),
-        },
+        tags={"stage": "trial", PARENT_TAG: parent, **source_tags("trial")},
     )
-    names = ("ibs", "uno_c", "net_share")
-    scores = {n: float(trial.user_attrs[n]) for n in names if n in trial.user_attrs}
-    scores["epochs"] = float(len(trial.intermediate_values))
+    scores = {name: float(values[0]) for name, values in trial.user_attrs[SCORES].items()}
+    scores = {name: value for name, value in scores.items() if math.isfinite(value)}
+    scores["net_share"] = float(trial.user_attrs["net_share"])
     drawn = with_settings(config, trial.params)
     log_batch(made.info.run_id, params(cohort, drawn), scores)
     client.set_terminated(made.info.run_id)
 
 
-def log_search(run_id: str, study: optuna.Study, final: str) -> None:
-    """Log a study's best trial, description, figures and view; nothing without a completed trial.
+def log_search(run_id: str, tuned: Tuned, final: str) -> None:
+    """Log the end of a search: its choice, description, figures and view.
+
+    Nothing is logged if time ran out before the defaults were judged.
 
     Args:
         run_id: id of the study's run.
-        study: the finished study.
+        tuned: the finished search.
         final: id of the final model's run.
     """
-    best = best_of(study)
-    if best is None:
+    choice, study, objective = tuned.choice, tuned.study, tuned.config.search.objective
+    if choice is None:
         return
     client = MlflowClient()
-    metrics = {f"best_{k}": float(v) for k, v in best.params.items()}
-    metrics |= {f"best_{k}": best.user_attrs[k] for k in ("ibs", "uno_c")}
-    metrics["best_trial"] = float(best.number)
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    first = of_defaults(study)
-    pruned = count_judged(study) - len(done)
-    words = (
-        f"{count_judged(study)} trials, each judged on the same folds, {pruned} of them given up "
-        f"early; best: trial {best.number}, integrated Brier score {best.value:.4f}"
-    )
-    if first is not None:
-        words += f"; the defaults {first.value:.4f}"
+    metrics = {f"best_{k}": float(v) for k, v in choice.trial.params.items()}
+    scores = choice.trial.user_attrs[SCORES]
+    metrics |= {f"best_{k}": scores[k][0] for k in ("ibs", "uno_c")}
+    metrics["best_trial"] = float(choice.trial.number)
+    low, high = choice.gain.interval
+    metrics |= {"expected_gain": choice.gain.mean, "gain_low": low, "gain_high": high}
+    words = f"{tuned.trials} trials, each judged on the same folds"
+    words += f"{best_score(study, objective)}; {sentence(choice, objective)}"
     experiment = str(client.get_run(run_id).info.experiment_id)
     words += f".\n\n[Trials in parallel coordinates]({trials_page(experiment)}) · "
     words += f"[final model, judged on other folds]({run_page(experiment, final)})"
     log_batch(run_id, metrics=metrics, tags={NOTE: words})
-    for name, figure in study_figures(study):
+    for name, figure in study_figures(study, objective):
         client.log_figure(run_id, figure, f"figures/{name}")
-    save_trials_view(experiment, run_id, study.study_name, list(SPACE), "ibs")
+    save_trials_view(experiment, run_id, study.study_name, list(KEYS), OPTIMISED[objective][0])

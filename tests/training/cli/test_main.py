@@ -231,7 +231,7 @@ def test_max_seconds_says_what_was_cut_short(capsys, study):
     command = ["tune", "study.yaml", "--max-seconds", "0.001", "--out", "model", "--force"]
     assert main([*command, *TINY_OPTIONS]) == 0
     said = capsys.readouterr().out
-    assert "1 trials; integrated Brier of the defaults" in said
+    assert "1 trials; integrated Brier score of the defaults" in said
     assert "search 1 of 30 trials" in said
 
 
@@ -330,7 +330,7 @@ def test_an_interrupt_closes_the_runs_and_loses_nothing(
     assert main(["tune", "study.yaml", "--trials", "3", *small]) == 0
     said = capsys.readouterr().out
     assert ("going on after 1 trials" in said) == (done == 1)
-    assert "3 trials; integrated Brier of the defaults" in said
+    assert "3 trials; integrated Brier score of the defaults" in said
     runs = mlflow.search_runs(search_all_experiments=True)
     assert runs["tags.stage"].value_counts().to_dict() == {"trial": 3, "study": 1, "final": 1}
     assert (runs["status"] == "FINISHED").all()

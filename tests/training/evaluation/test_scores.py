@@ -21,7 +21,6 @@ from accomplice.training.learners.registry import stack_order
 from accomplice.training.metrics import brier
 from accomplice.training.metrics.concordance import harrell_c
 from accomplice.training.models.baselines import KAPLAN_MEIER
-from accomplice.training.tune import quick_scores
 from tests.fixtures.oracles import bootstrap_interval, brier_score, integrated_brier_score, uno_c
 
 GRID = TimeGrid(np.linspace(0, 60, 13))
@@ -317,14 +316,6 @@ class TestRun:
         ]
         assert list(found.gains) == [KAPLAN_MEIER, "stage", "clinical"]
         assert found.horizon <= 60
-
-    def test_quick_scores_are_the_evaluation_s(self, tiny_trained):
-        quick, scores = (
-            quick_scores(tiny_trained.primary.fitted),
-            tiny_trained.primary.evaluation.scores[MODEL],
-        )
-        assert quick["ibs"] == pytest.approx(scores.ibs.value, rel=1e-12)
-        assert quick["uno_c"] == pytest.approx(scores.uno_c.value, rel=1e-12)
 
     def test_same_fit_is_judged_the_same(self, tiny_trained, tiny_config):
         again = judge_predicted(from_fit(tiny_trained.primary.fitted, tiny_config), tiny_config)

@@ -44,7 +44,9 @@ def test_it_is_one_of_the_stack(extended, small_cohort):
     assert stack_order() == ("anchor", "net", "forest", "boosting", NAME)
     assert ensemble.names == stack_order()
     assert len(ensemble.stack.weights) == len(stack_order())
-    assert ensemble.stack.weight(NAME) > 0
+    assert list(ensemble.weights) == list(stack_order())
+    assert list(ensemble.weights.values()) == ensemble.stack.weights.tolist()
+    assert ensemble.weights[NAME] > 0
     values = small_cohort.prognostic().values
     curves = ensemble.forward(values, small_cohort.centre).learners
     for k, fold in enumerate(ensemble.folds):

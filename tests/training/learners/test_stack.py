@@ -109,11 +109,6 @@ class TestCurve:
         expected = sum(w * survival(c) for w, c in zip(weights, learners, strict=True))
         np.testing.assert_allclose(survival(stack.cumulative(learners)), expected)
 
-    def test_parts_are_told_by_the_learner_s_name(self):
-        stack = Stack(np.array([0.1, 0.2, 0.3, 0.4]), 1.0, 0.0, np.zeros(4))
-        found = [stack.weight(name) for name in ("anchor", "net", "forest", "boosting")]
-        assert found == [0.1, 0.2, 0.3, 0.4]
-
     def test_json_round_trip_is_exact(self):
         curve, time, event = simulate(100, 11)
         learners = np.stack([curve, noise(100, 1)])

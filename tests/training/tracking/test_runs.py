@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from optuna.distributions import CategoricalDistribution
 
 from accomplice.data.errors import InputError
 from accomplice.data.synthetic import draw
@@ -21,15 +22,21 @@ from accomplice.training.evaluation.record import REVIEW
 from accomplice.training.models.manifest import digest_of
 from accomplice.training.models.provenance import TRAINED
 from accomplice.training.reports.figures.review import DRAWS
+from accomplice.training.search.gain import choose, sentence
+from accomplice.training.search.search import Tuned
+from accomplice.training.search.space import KEYS
+from accomplice.training.search.study import open_study, propose_defaults
 from accomplice.training.tracking import runs as tracking
 from accomplice.training.tracking import search_runs
 from accomplice.training.tracking.experiment import search
 from accomplice.training.tracking.sketches import find_sketch
 from accomplice.training.tracking.store import find_bundle, open_store
-from accomplice.training.tune import SPACE, open_study, propose_defaults
 from tests.conftest import TINY
 from tests.training.reports.made_review import made_review
+from tests.training.search.made import made_scores, study_of
 
+#: Whether a learner is used.
+YES_OR_NO = CategoricalDistribution([True, False])
 #: First bytes of a pickle of protocol 2 and later, and of a zip, in which torch hides one.
 PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
@@ -172,22 +179,29 @@ class TestStudyRun:
         assert len(trials) == 2
         for trial in trials:
             assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id
-            assert trial.data.params.keys() == run.data.params.keys() > SPACE.keys()
-            assert {"ibs", "uno_c"} <= trial.data.metrics.keys()
+            assert trial.data.params.keys() == run.data.params.keys() > {*KEYS}
+            assert trial.data.metrics.keys() == {"ibs", "uno_c", "ici", "net_share"}
             assert trial.info.status == "FINISHED"
-            assert trial.data.tags["trial"] == "complete"
         # The final model stands beside the study, where the table of runs shows it.
         assert "mlflow.parentRunId" not in run.data.tags
         assert run.data.tags["optuna_study"] == parent.data.tags["optuna_study"]
         assert run.info.run_name == f"final {run.data.tags['optuna_study']}"
 
-    def test_carries_the_best_trial(self, searched, cohort):
+    def test_carries_the_choice_and_its_gain(self, searched, store, cohort):
         (parent,) = runs_of(cohort, "study")
-        best = min(trial.data.metrics["ibs"] for trial in runs_of(cohort, "trial"))
-        assert parent.data.metrics["best_ibs"] == best
-        assert {f"best_{key}" for key in SPACE} <= parent.data.metrics.keys()
+        metrics = parent.data.metrics
+        choice = choose(open_study(parent.data.tags["optuna_study"], store.optuna), "ibs")
+        trial = runs_of(cohort, "trial")[choice.trial.number]
+        assert metrics["best_trial"] == choice.trial.number
+        assert metrics["best_ibs"] == trial.data.metrics["ibs"]
+        assert {f"best_{key}" for key in choice.trial.params} <= metrics.keys()
+        low, high = choice.gain.interval
+        ends = metrics["gain_low"], metrics["expected_gain"], metrics["gain_high"]
+        assert ends == pytest.approx((low, choice.gain.mean, high))
         assert parent.info.status == "FINISHED"
-        assert "2 trials" in parent.data.tags["mlflow.note.content"]
+        said = parent.data.tags["mlflow.note.content"]
+        assert said.startswith("2 trials, each judged on the same folds; integrated Brier score of")
+        assert ("expected gain" in said) == (choice.gain.mean > 0) != ("defaults are kept" in said)
         figures = MlflowClient().list_artifacts(parent.info.run_id, "figures")
         assert {f.path for f in figures} == {"figures/history.png", "figures/parallel.png"}
 
@@ -203,7 +217,7 @@ class TestStudyRun:
 
     def test_workers_that_begin_together_share_one(self, searched, store, cohort, config, tmp_path):
         storage = f"sqlite:///{tmp_path / 'shared.db'}"
-        studies = [open_study("shared", storage, 0) for _ in range(2)]
+        studies = [open_study("shared", storage) for _ in range(2)]
         made = {}
 
         def second(*args):
@@ -220,15 +234,38 @@ class TestStudyRun:
         assert [r.info.run_id for r in found] == [made["first"]]
         MlflowClient().delete_run(made["first"])
 
-    def test_a_trial_given_up_early_says_so(self, searched, store, cohort, config):
-        pruned = optuna.trial.create_trial(
-            state=optuna.trial.TrialState.PRUNED, intermediate_values={0: 0.7, 1: 0.8}
-        )
+    @pytest.mark.parametrize("gains", [True, False])
+    def test_says_what_is_gained(self, searched, store, cohort, config, gains):
+        better = made_scores(0.0001 if gains else 0.05, ibs=0.19)
+        drawn = {"params": {"forest.use": False}, "distributions": {"forest.use": YES_OR_NO}}
+        study = study_of([made_scores(), better], trials=[{}, drawn])
+        choice = choose(study, "ibs")
+        tuned = Tuned(study, config, choice, 2, stopped=False)
+        with tracking.run(store, cohort, "study", "made up") as run_id:
+            search_runs.log_search(run_id, tuned, searched[2].run_id)
+        made = MlflowClient().get_run(run_id)
+        MlflowClient().delete_run(run_id)
+        metrics, said = made.data.metrics, made.data.tags["mlflow.note.content"]
+        assert sentence(choice, "ibs") in said
+        if gains:
+            assert metrics["gain_low"] > 0.009
+            assert metrics["best_trial"] == 1
+            assert metrics["best_forest.use"] == 0
+            assert "expected gain on fresh patients over the defaults: 4.8 % of" in said
+        else:
+            assert metrics["gain_low"] == metrics["expected_gain"] == metrics["gain_high"] == 0
+            assert metrics["best_trial"] == 0
+            assert "the defaults are kept" in said
+
+    def test_a_trial_without_a_learner_and_a_score_is_logged(self, searched, store, cohort, config):
         (parent,) = runs_of(cohort, "study")
-        search_runs.log_trial(store, cohort, config, parent.info.run_id, pruned)
-        (run,) = [r for r in runs_of(cohort, "trial") if r.data.tags["trial"] == "pruned"]
-        assert run.data.metrics == {"epochs": 2.0}
+        drawn = {"params": {"forest.use": False}, "distributions": {"forest.use": YES_OR_NO}}
+        study = study_of([made_scores(), made_scores(ici=math.nan)], trials=[{}, drawn])
+        search_runs.log_trial(store, cohort, config, parent.info.run_id, study.get_trials()[1])
+        run = runs_of(cohort, "trial")[-1]
         MlflowClient().delete_run(run.info.run_id)
+        assert run.data.metrics == {"ibs": 0.2, "uno_c": 0.6, "net_share": 0.25}
+        assert run.data.params["forest.use"] == "False"
 
 
 class TestModel:

@@ -55,23 +55,28 @@ class Line(NamedTuple):
     """Line width in points."""
 
 
-def trial_history(scores: list[float], defaults: float | None) -> Figure:
-    """Draw the integrated Brier score of a hyperparameter search over its completed trials.
+def trial_history(
+    scores: list[float], defaults: float | None, label: str, higher_is_better: bool
+) -> Figure:
+    """Draw the score of a search over its completed trials.
 
     Args:
         scores: score of each completed trial, in their order.
         defaults: score of the default settings; None: no line is drawn.
+        label: name of the score.
+        higher_is_better: direction of the score.
     """
     with house_style():
         figure = Figure(figsize=(7, 4))
         axes = figure.subplots()
         number = np.arange(len(scores))
         axes.plot(number, scores, "o", color=SKY, label="trial")
-        best = np.minimum.accumulate(scores)
+        best = (np.maximum if higher_is_better else np.minimum).accumulate(scores)
         axes.step(number, best, where="post", color=BLUE, lw=2, label="best so far")
         if defaults is not None:
             axes.axhline(defaults, color=INK, lw=1, ls="--", label="defaults")
-        axes.set(xlabel="completed trial", ylabel="integrated Brier score (lower is better)")
+        way = "higher" if higher_is_better else "lower"
+        axes.set(xlabel="completed trial", ylabel=f"{label} ({way} is better)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         titles(axes, "Trials of the study", "each judged out of fold, on the same folds")
         axes.legend()

@@ -18,13 +18,13 @@ from starlette.types import ASGIApp
 from accomplice.data.errors import InputError
 from accomplice.data.escaping import say
 from accomplice.training.processes import HOST, listen
+from accomplice.training.search.study import check_storage
 from accomplice.training.tracking.store import Store
 from accomplice.training.tracking.stores.lost import end_lost_runs
 from accomplice.training.tracking.ui.guard import Guard, folder_of
 from accomplice.training.tracking.ui.links import links
 from accomplice.training.tracking.ui.pages import MLFLOW, OPTUNA, mlflow_pages, optuna_pages
 from accomplice.training.tracking.views import address
-from accomplice.training.tune import check_storage
 
 #: Function that makes uvicorn's protocol of a connection.
 Http = Callable[..., Protocol]

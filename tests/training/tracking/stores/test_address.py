@@ -20,9 +20,9 @@ from mlflow import MlflowClient
 from accomplice.data.errors import InputError
 from accomplice.training.cli.main import main
 from accomplice.training.databases import with_driver
+from accomplice.training.search.study import check_storage
 from accomplice.training.tracking.store import open_store
 from accomplice.training.tracking.stores.address import WRITTEN_BY, check_address
-from accomplice.training.tune import check_storage
 
 #: A revision that MLflow's schema once had, and one that it never had.
 OLD, UNKNOWN = "400f98739977", "feedbeef0001"

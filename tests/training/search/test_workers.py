@@ -2,49 +2,47 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import optuna
 import pytest
 
-from accomplice.training import tune as search
-from accomplice.training.config import configure
+from accomplice.training.config import Config, configure
 from accomplice.training.databases import sqlite_uri
-from accomplice.training.processes import has_ended, this_process
-from accomplice.training.tune import DEFAULTS, PROCESS, open_study, tune
+from accomplice.training.search import search
+from accomplice.training.search import study as studies
+from accomplice.training.search.scores import TrialScores
+from accomplice.training.search.search import tune
+from accomplice.training.search.study import DEFAULTS, PROCESS, open_study
+from tests.training.search.made import MadeJudge, made_scores
 
 #: A worker whose fits take some time, of the defaults and of others.
 WORKER = """
-import sys, time, types
-from accomplice.training import tune as search
+import sys, time
 from accomplice.training.config import configure
+from accomplice.training.search.search import tune
+from accomplice.training.search.study import open_study
+from tests.training.search.made import MadeJudge, made_scores
 storage, trials, of_defaults, of_others = sys.argv[1], int(sys.argv[2]), *map(float, sys.argv[3:])
-calls = []
-def fit(prepared, config, report):
-    calls.append(config)
+def score(config):
     time.sleep(of_defaults if config == configure() else of_others)
-    return types.SimpleNamespace(ensemble=types.SimpleNamespace(
-        stack=types.SimpleNamespace(weight=lambda learner: 0.25)))
-search.fit = fit
-search.quick_scores = lambda fitted: {"ibs": 0.1, "uno_c": 0.6}
-study = search.open_study("s", storage, 0)
-search.tune(None, configure(), study, trials, lambda trial, study: None)
+    return made_scores(ibs=0.1)
+study = open_study("s", storage)
+tune(MadeJudge(score), configure(), study, trials, lambda trial, study: None)
 """
 #: Processes that open one storage in the same moment, and print how they ended.
 OPENERS = """
 import multiprocessing, sys
-from accomplice.training.tune import open_study
+from accomplice.training.search.study import open_study
 def work(barrier, storage):
     barrier.wait()
-    open_study("s", storage, 0)
+    open_study("s", storage)
 context = multiprocessing.get_context("fork")
 barrier = context.Barrier(6)
 processes = [context.Process(target=work, args=(barrier, sys.argv[1])) for _ in range(6)]
@@ -68,7 +66,8 @@ def worker(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker in a process of its own, which is killed at the end."""
     given = [storage, trials, of_defaults, of_others]
-    process = subprocess.Popen([sys.executable, "-c", WORKER, *map(str, given)])
+    root = Path(__file__).parents[3]  # where the tests are imported from
+    process = subprocess.Popen([sys.executable, "-c", WORKER, *map(str, given)], cwd=root)
     try:
         yield process
     finally:
@@ -78,7 +77,7 @@ def worker(
 
 
 def states(storage: str) -> list[str]:
-    return [trial.state.name for trial in open_study("s", storage, 0).get_trials()]
+    return [trial.state.name for trial in open_study("s", storage).get_trials()]
 
 
 def wait_until(holds, seconds: float = 60.0) -> None:
@@ -90,19 +89,18 @@ def wait_until(holds, seconds: float = 60.0) -> None:
 
 def noted(storage: str, trials: int) -> bool:
     """Whether some trials have begun, and the last of them is known as its worker's."""
-    found = open_study("s", storage, 0).get_trials()
+    found = open_study("s", storage).get_trials()
     return len(found) == trials and PROCESS in found[-1].user_attrs
 
 
 def search_here(storage: str, trials: int, monkeypatch: pytest.MonkeyPatch, **given) -> int:
     """Search in this process, with fits that take no time; return the trials that were judged."""
-    stack = SimpleNamespace(weight=lambda learner: 0.25)
-    fitted = SimpleNamespace(ensemble=SimpleNamespace(stack=stack))
-    monkeypatch.setattr(search, "fit", lambda *_, **__: fitted)
-    monkeypatch.setattr(search, "quick_scores", lambda _: {"ibs": 0.2, "uno_c": 0.6})
     monkeypatch.setattr(search, "POLL", 0.1)
-    study = open_study("s", storage, 0)
-    return tune(None, configure(), study, trials, lambda *_: None, **given).trials
+    return tune(MadeJudge(), configure(), open_study("s", storage), trials, ignore, **given).trials
+
+
+def ignore(*_: object) -> None:
+    """Take a report and say nothing."""
 
 
 class TestKilled:
@@ -114,7 +112,7 @@ class TestKilled:
         assert states(storage) == ["RUNNING"]
         assert search_here(storage, 4, monkeypatch) == 4
         assert states(storage) == ["FAIL"] + ["COMPLETE"] * 4
-        assert DEFAULTS in open_study("s", storage, 0).get_trials()[1].user_attrs
+        assert DEFAULTS in open_study("s", storage).get_trials()[1].user_attrs
 
     def test_in_a_later_trial(self, storage: str, monkeypatch: pytest.MonkeyPatch):
         with worker(storage, 4, 0, HOUR) as process:
@@ -131,16 +129,16 @@ class TestKilled:
 
     @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed to be used")
     def test_before_it_gave_a_sign_of_life(self, storage: str, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(search, "GRACE", 1)
-        open_study("s", storage, 0).ask()
+        monkeypatch.setattr(studies, "GRACE", 1)
+        open_study("s", storage).ask()
         assert search_here(storage, 2, monkeypatch) == 2
         assert "RUNNING" not in states(storage)
 
     @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed to be used")
     def test_on_another_machine(self, storage: str, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(search, "HEARTBEAT", 1)
-        monkeypatch.setattr(search, "GRACE", 6)
-        study = open_study("s", storage, 0)
+        monkeypatch.setattr(studies, "HEARTBEAT", 1)
+        monkeypatch.setattr(studies, "GRACE", 6)
+        study = open_study("s", storage)
         lost = study.ask()
         lost.set_user_attr(PROCESS, [lost.number, "0123456789ab.1.1"])
         study._storage.record_heartbeat(lost._trial_id)
@@ -160,7 +158,7 @@ class TestLive:
             assert search_here(storage, 3, monkeypatch) == 3
             assert time.monotonic() - began > 1
         assert states(storage) == ["COMPLETE"] * 3
-        first = open_study("s", storage, 0).get_trials()[0]
+        first = open_study("s", storage).get_trials()[0]
         assert first.value == 0.1
 
     @pytest.mark.parametrize("trial", range(3))
@@ -176,48 +174,14 @@ class TestLive:
         assert done.count("COMPLETE") == 5
         assert {*done} <= {"COMPLETE", "FAIL"}
 
-    def test_one_that_slept_and_was_taken_for_lost_goes_on(
-        self, storage: str, monkeypatch: pytest.MonkeyPatch
-    ):
-        calls = 0
+    def test_one_that_slept_and_was_taken_for_lost_goes_on(self, storage: str):
+        judge = MadeJudge()
 
-        def sleeps(*_: object, report: Callable[[int, float], None]) -> SimpleNamespace:
-            nonlocal calls
-            calls += 1
-            if calls == 1:
-                other = open_study("s", storage, 0)
-                other.tell(0, state=optuna.trial.TrialState.FAIL)
-                report(0, 1.0)
-            stack = SimpleNamespace(weight=lambda learner: 0.25)
-            return SimpleNamespace(ensemble=SimpleNamespace(stack=stack))
+        def sleeps(config: Config) -> TrialScores:
+            if len(judge.judged) == 1:
+                open_study("s", storage).tell(0, state=optuna.trial.TrialState.FAIL)
+            return made_scores()
 
-        monkeypatch.setattr(search, "quick_scores", lambda _: {"ibs": 0.2, "uno_c": 0.6})
-        monkeypatch.setattr(search, "fit", sleeps)
-        study = open_study("s", storage, 0)
-        assert tune(None, configure(), study, 2, lambda *_: None).trials == 2
+        judge.score = sleeps
+        assert tune(judge, configure(), open_study("s", storage), 2, ignore).trials == 2
         assert states(storage) == ["FAIL", "COMPLETE", "COMPLETE"]
-
-
-class TestProcess:
-    def test_this_one_goes_on(self):
-        assert not has_ended(this_process())
-
-    def test_one_of_another_machine_is_unknown(self):
-        assert not has_ended("0123456789ab.1.1")
-
-    def test_a_number_that_was_given_anew(self):
-        machine, number, began = this_process().split(".")
-        assert has_ended(f"{machine}.{number}.{int(began) - 1}")
-
-    @pytest.mark.parametrize("text", ["", "x", "a.b", "a.b.c"])
-    def test_what_names_no_process(self, text: str):
-        assert not has_ended(text)
-        assert not has_ended(f"{this_process().split('.')[0]}.².1")
-
-    def test_one_that_has_ended(self):
-        code = "from accomplice.training.processes import this_process; print(this_process())"
-        made = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        )
-        assert has_ended(made.stdout.strip())
-        assert int(made.stdout.split(".")[1]) != os.getpid()

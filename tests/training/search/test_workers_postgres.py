@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from accomplice.data.synthetic_study import synthesise
-from accomplice.training.tune import JUDGED
+from accomplice.training.search.study import completed
 
 URL = os.environ.get("ACCOMPLICE_TEST_POSTGRES")
 
@@ -47,7 +47,7 @@ def test_two_workers_share_a_study(tmp_path):
         _, said = worker.communicate(timeout=240)
         assert worker.returncode == 0, said
     shared = optuna.load_study(study_name=name, storage=str(URL))
-    finished = [t for t in shared.trials if t.state in JUDGED]
+    finished = completed(shared)
     # Each worker may finish the trial it was in when the other reached the total.
     assert 6 <= len(finished) <= 7
     assert len({t.number for t in finished}) == len(finished)

@@ -1,0 +1,1 @@
+"""The search for better settings: space, shared fits, scores, study and gain."""
