@@ -167,7 +167,8 @@ def fit_anchor(
 def _unit(X: Array, event: Bools) -> float:
     """Return the unit of ``PENALTIES`` for a design (n, p) and the events (n,) of its patients."""
     # The variance of a sum of standardised columns grows with their number, so the penalty does.
-    return max(float(event.sum()), 1.0) * max(1.0, X.shape[1] / max(len(X), 1))
+    events, columns = int(event.sum()), int(X.shape[1])
+    return max(events, 1) * max(1.0, columns / max(len(X), 1))
 
 
 def _compared(event: Bools, seed: int) -> Ints | slice:
