@@ -33,6 +33,8 @@ from accomplice.training.search.study import completed, of_defaults
 #: Distributions of a setting that is a number.
 Numeric = FloatDistribution | IntDistribution
 
+#: Characters of a name that fit between two axes.
+NAME = 12
 #: Parts of the trials, each left out in turn, for the range of the importances.
 PARTS = 10
 
@@ -79,6 +81,7 @@ def parallel_coordinates(study: optuna.Study, objective: str) -> Figure:
         figure = Figure(figsize=(max(7.5, 1.0 * (len(space) + 1)), 5))
         axes = figure.subplots()
         shade = mpl.colormaps["viridis"]
+        heights = [_heights(trial, space) for trial in done]
         for order, trial in enumerate(_worst_first(done, deciding)):
             part = (_score(trial) - low) / (high - low) if high > low else 0.0
             line = [*_heights(trial, space), part]
@@ -86,7 +89,7 @@ def parallel_coordinates(study: optuna.Study, objective: str) -> Figure:
             axes.plot(line, color=shade(0.08 + 0.92 * bright), lw=1.2, zorder=2 + order / len(done))
         for named, colour, style, name in (
             (first, INK, (0, (4, 2)), "defaults"),
-            (None if best is None else best[0], ORANGE, "solid", "best"),
+            (None if best is None else best[0], ORANGE, "solid", "highest expected gain"),
         ):
             if named is not None:
                 part = (_score(named) - low) / (high - low) if high > low else 0.0
@@ -105,8 +108,10 @@ def parallel_coordinates(study: optuna.Study, objective: str) -> Figure:
         axes.grid(visible=False)
         axes.spines[["left", "bottom"]].set_visible(False)
         about = f"{len(done)} trials scored out of fold; dark is better"
+        if np.isnan(heights).any():
+            about += "; lines are broken where a learner is not used"
         titles(axes, "Settings of the trials and their score", about)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
         return figure
 
 
@@ -231,8 +236,10 @@ def _axis(axes: Axes, x: int, name: str, marks: list[tuple[float, str]]) -> None
         axes.text(
             x - 0.05, height, text, ha="right", va="center", fontsize=8, zorder=5, bbox=backdrop
         )
-    # A long name is broken into lines.
+    # A name longer than the distance of two axes is broken into lines.
     words = name.replace(".", ".\n", 1).replace(" ", "\n", 1)
+    if max(map(len, words.split("\n"))) > NAME:
+        words = words.replace("_", "_\n")
     axes.text(x, -0.05, words, ha="center", va="top", fontsize=9)
 
 

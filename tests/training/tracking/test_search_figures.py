@@ -2,10 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FixedTrial
 
+from accomplice.training.config import configure
 from accomplice.training.estimators.policy import TRIALS_TO_RANK
 from accomplice.training.search.scores import OBJECTIVES, OPTIMISED
+from accomplice.training.search.space import KEYS, PART, defaults, suggest
+from accomplice.training.search.space import SPACE as SEARCHED
 from accomplice.training.tracking.search_figures import (
     PARTS,
     importances,
@@ -19,6 +25,8 @@ SPACE = {
     "net.dropout": FloatDistribution(0.0, 0.6),
     "net.width": IntDistribution(16, 64, log=True),
 }
+#: Settings of a search that are numbers within limits.
+NUMERIC = [key for key in KEYS if isinstance(SEARCHED[PART[key]][key], tuple)]
 #: The same, with a learner whose setting is drawn where it is used.
 CONDITIONAL = {
     "forest.use": CategoricalDistribution([True, False]),
@@ -141,6 +149,8 @@ def test_lines_are_broken_where_a_learner_is_not_used():
         for place, name in enumerate(t for t in texts(figure) if ".\n" in t)
         if name == "forest.\nleaf"
     )
+    assert "lines are broken where a learner is not used" in " ".join(texts(figure))
+    assert "broken" not in " ".join(texts(parallel_coordinates(study_made(9), "ibs")))
     gaps = [np.isnan(line[leaf]) for line in drawn[:9]]
     assert sum(gaps) == 2
     for line in drawn:
@@ -166,7 +176,7 @@ def test_the_best_is_dark_in_front_and_named(objective):
     assert drawn[0].get_zorder() < drawn[8].get_zorder()
     said = [text.get_text() for text in axes.get_legend().get_texts()]
     assert said[0].startswith("defaults: trial 0")
-    assert said[1].startswith(f"best: trial {int(np.argmin(dropouts))}")
+    assert said[1].startswith(f"highest expected gain: trial {int(np.argmin(dropouts))}")
     assert OBJECTIVES[deciding].label.replace(" ", "\n", 1) in texts(figure)
 
 
@@ -186,6 +196,31 @@ def test_history_says_which_way_is_better(objective):
     assert axes.get_ylabel() == f"{deciding.label} ({way} is better)"
     (defaults,) = (line for line in axes.lines if line.get_label() == "defaults")
     assert set(defaults.get_ydata()) == {scores[0]}
+
+
+def test_names_and_titles_do_not_overlap():
+    drawn = configure()
+    trials = []
+    for _ in range(TRIALS_TO_RANK):
+        trial = FixedTrial(defaults(drawn))
+        suggest(trial, drawn)
+        trials.append({"params": trial.params, "distributions": trial.distributions})
+    scores = [made_scores(ibs=0.2 - 0.001 * k) for k in range(len(trials))]
+    for name, figure in study_figures(study_of(scores, trials=trials), "ibs"):
+        FigureCanvasAgg(figure).draw()
+        (axes,) = figure.axes
+        said = [t for t in axes.texts if ".\n" in t.get_text() or len(t.get_text()) > 15]
+        (title,) = (
+            each
+            for each in axes.get_children()
+            if isinstance(each, Text) and each.get_text().endswith("\n")
+        )
+        boxes = [text.get_window_extent() for text in (*said, title)]
+        assert len(boxes) == (3 + len(NUMERIC) if name == "parallel.png" else 2)
+        # The title ends with an empty line, in which the subtitle stands.
+        boxes[-1].y0 += boxes[-1].height / 2
+        for k, box in enumerate(boxes):
+            assert not box.count_overlaps(boxes[:k]), (name, [*said, title][k].get_text())
 
 
 def test_one_score_for_all_is_drawn():

@@ -93,7 +93,10 @@ def house_style() -> Iterator[None]:
 def titles(axes: Axes, title: str, subtitle: str) -> None:
     """Write title and subtitle above axes."""
     axes.set_title(f"{title}\n", fontsize=11)
-    axes.text(0, 1.02, subtitle, transform=axes.transAxes, fontsize=9, color=SOFT)
+    # In points, as the title is: a part of tall axes would reach into it.
+    axes.annotate(
+        subtitle, (0, 1), (0, 5), "axes fraction", "offset points", fontsize=9, color=SOFT
+    )
 
 
 def heading(figure: Figure, title: str, subtitle: str) -> None:
