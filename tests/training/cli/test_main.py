@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from accomplice.training.cli.main import main
 from accomplice.training.cli.preparation import ctrl_c_heeded
 from accomplice.training.learners.network.model import PackedNet
 from accomplice.training.models.manifest import MANIFEST
+from accomplice.training.search.space import part_of_trial
 from tests.conftest import TINY_OPTIONS
 
 CANARY = 61.987654321
@@ -216,6 +218,28 @@ def test_wrong_settings(capsys, study):
     assert "did you mean" in refused(capsys, "train", "study.yaml", "--endpoint", "survivl")
 
 
+def test_a_wrong_objective_names_the_choices(capsys, study):
+    said = refused(capsys, "tune", "study.yaml", "--objective", "nonsense")
+    assert "'ibs', 'uno_c', 'calibration' or 'several', got 'nonsense'" in said
+    assert said == refused(capsys, "tune", "study.yaml", "--set", "search.objective=nonsense")
+
+
+def test_a_search_by_another_objective_says_what_is_gained(capsys, study):
+    command = ["tune", "study.yaml", "--objective", "uno_c", "--out", "model", *TINY_OPTIONS]
+    assert main([*command, "--trials", "9", "--set", "search.patience=1"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"\d trials, ended early: no better settings in the last 1; Uno's C of", said)
+    gained = re.search("expected gain on fresh patients over the defaults: .* Uno's C", said)
+    assert (gained is None) == ("the defaults are kept: " in said)
+    (run,) = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string="tags.stage = 'study'",
+        output_format="list",
+    )
+    assert run.data.params["search.objective"] == "uno_c"
+    assert {"expected_gain", "gain_low", "gain_high", "best_trial"} <= run.data.metrics.keys()
+
+
 def test_a_wrong_storage_leaves_nothing(capsys, study):
     said = refused(capsys, "tune", "study.yaml", "--storage", "nonsense")
     assert "--storage (in Python storage): cannot be opened" in said
@@ -298,12 +322,12 @@ def test_predict_says_why_in_a_table_of_its_own(capsys, table, bundle_folder):
 
 @pytest.mark.parametrize(
     ("step", "done", "sent"),
-    [(5, 0, signal.SIGINT), (20, 1, signal.SIGINT), (20, 1, signal.SIGTERM)],
+    [(5, 0, signal.SIGINT), (20, 3, signal.SIGINT), (20, 3, signal.SIGTERM)],
 )
 def test_an_interrupt_closes_the_runs_and_loses_nothing(
     capsys, study, monkeypatch, step, done, sent
 ):
-    # A trial takes ten steps.
+    # A network takes ten steps; the first trials after the defaults change other parts.
     steps = ("--set", "net.max_epochs=1", "--set", "net.steps_per_epoch=10")
     small = [*TINY_OPTIONS, *steps, "--out", "model"]
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
@@ -313,12 +337,13 @@ def test_an_interrupt_closes_the_runs_and_loses_nothing(
     def interrupted(self, *given):
         nonlocal calls
         calls += 1
-        if self.training and calls > step:  # in the middle of the first or the second trial
+        if self.training and calls > step:  # in the middle of a trial
             signal.raise_signal(sent)
         return logits(self, *given)
 
     monkeypatch.setattr(PackedNet, "logits", interrupted)
-    assert main(["tune", "study.yaml", "--trials", "3", *small]) == 130
+    assert part_of_trial(3) == "net"
+    assert main(["tune", "study.yaml", "--trials", "5", *small]) == 130
     assert "the same command resumes" in capsys.readouterr().err
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert not Path("model").exists()
@@ -327,12 +352,12 @@ def test_an_interrupt_closes_the_runs_and_loses_nothing(
     runs = mlflow.search_runs(search_all_experiments=True)
     found = sorted(zip(runs["tags.stage"], runs["status"], strict=True))
     assert found == [("study", "KILLED"), *[("trial", "FINISHED")] * done]
-    assert main(["tune", "study.yaml", "--trials", "3", *small]) == 0
+    assert main(["tune", "study.yaml", "--trials", "5", *small]) == 0
     said = capsys.readouterr().out
-    assert ("going on after 1 trials" in said) == (done == 1)
-    assert "3 trials; integrated Brier score of the defaults" in said
+    assert ("going on after 3 trials" in said) == (done == 3)
+    assert "5 trials; integrated Brier score of the defaults" in said
     runs = mlflow.search_runs(search_all_experiments=True)
-    assert runs["tags.stage"].value_counts().to_dict() == {"trial": 3, "study": 1, "final": 1}
+    assert runs["tags.stage"].value_counts().to_dict() == {"trial": 5, "study": 1, "final": 1}
     assert (runs["status"] == "FINISHED").all()
 
 
