@@ -7,6 +7,9 @@ variance t² s² / (t² + s²), whichever of the trials is looked at (Efron, "Tw
 selection bias", J Am Stat Assoc 2011). s is that of a grouped jackknife of the paired difference
 over patients. The best few trials are scored again, on other folds; how far the two observed gains
 of a trial differ is the part of the error that other folds make.
+
+The interval is of the gain that would be seen in as many fresh patients: beside the uncertainty of
+the gain it has the sampling error of these patients.
 """
 
 from __future__ import annotations
@@ -39,11 +42,15 @@ class Gain(NamedTuple):
 
     mean: float
     sd: float
+    """Standard deviation of what is known of the gain."""
+    sampling: float = 0.0
+    """Standard error of the gain seen in as many fresh patients."""
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Ends of the 80 % interval."""
-        return self.mean - Q80 * self.sd, self.mean + Q80 * self.sd
+        """Ends of the 80 % interval of the gain seen in as many fresh patients."""
+        reach = Q80 * math.hypot(self.sd, self.sampling)
+        return self.mean - reach, self.mean + reach
 
     @property
     def chance(self) -> float:
@@ -82,20 +89,21 @@ def difference(
     return float(found[0]), math.sqrt((len(without) - 1) / len(without) * spread)
 
 
-def shrunk(observed: float, error: float, scale: float) -> Gain:
+def shrunk(observed: float, error: float, scale: float, sampling: float = 0.0) -> Gain:
     """Return the gain on fresh patients.
 
     Args:
         observed: observed gain g.
         error: its standard error s.
         scale: prior standard deviation t.
+        sampling: part of the error that is due to the patients.
     """
     if not (math.isfinite(observed) and math.isfinite(error)):
-        return Gain(0.0, scale)
+        return Gain(0.0, scale, sampling)
     total = scale**2 + error**2
     if total == 0.0:
         return NONE
-    return Gain(observed * scale**2 / total, scale * error / math.sqrt(total))
+    return Gain(observed * scale**2 / total, scale * error / math.sqrt(total), sampling)
 
 
 def ranked(study: Study, objective: str) -> list[tuple[FrozenTrial, Gain]]:
@@ -184,12 +192,14 @@ def choose(study: Study, objective: str) -> Choice | None:
         ]
         # Half the difference is the error of the mean of two.
         by_folds = float(np.mean(np.square(apart))) / 4 if apart else 0.0
-        made = [(t, shrunk(g, math.hypot(s, math.sqrt(by_folds)), scale)) for t, (g, s), _ in pairs]
+        made = [
+            (t, shrunk(g, math.hypot(s, math.sqrt(by_folds)), scale, s)) for t, (g, s), _ in pairs
+        ]
     else:
         made = []
         for trial, _ in candidates[:1]:
             g, s = difference(deciding, [base], [_scores(trial, deciding)])
-            made.append((trial, shrunk(g, s * math.sqrt(2), scale)))
+            made.append((trial, shrunk(g, s * math.sqrt(2), scale, s)))
     if not made:
         return Choice(first, NONE, None, of_first)
     best, gain = max(made, key=lambda each: (each[1].mean, -each[0].number))
@@ -257,7 +267,7 @@ def sentence(choice: Choice, objective: str) -> str:
         return f"{100 * value / abs(choice.defaults):.1f}"
 
     ends = " to ".join(share(end) for end in gain.interval)
-    text = f"{share(gain.mean)} % of the defaults' {label} (80 % interval {ends} %)"
+    text = f"{share(gain.mean)} % of the defaults' {label} (80 % interval in as many patients {ends} %)"
     if choice.gain.mean > 0:
         return f"expected gain on fresh patients over the defaults: {text}"
     if choice.runner_up is None:

@@ -114,6 +114,12 @@ class TestShrunk:
         assert NONE.interval == (0, 0)
         assert [Gain(mean, 0.0).chance for mean in (-1.0, 0.0, 1.0)] == [0, 0, 1]
 
+    def test_interval_in_as_many_patients_has_their_sampling_error_too(self):
+        low, high = Gain(1.0, 0.3, 0.4).interval
+        assert (low + high) / 2 == pytest.approx(1.0)
+        assert high - low == pytest.approx(2 * 1.2815515655446004 * 0.5)
+        assert Gain(1.0, 0.3, 0.4).chance == Gain(1.0, 0.3).chance
+
     @pytest.mark.parametrize("trials", [5, 40, 200])
     @pytest.mark.parametrize("error", [0.3, 1.0, 2.0])
     def test_interval_of_the_best_of_many_holds_its_truth(self, trials, error):
@@ -211,9 +217,9 @@ class TestChoice:
         judged_again(study, SCALE / 10, t1=0.2 - SCALE)
         choice = choose(study, "ibs")
         assert choice.trial.number == 1
-        assert choice.gain == pytest.approx(shrunk(SCALE, SCALE / 10, SCALE))
+        assert choice.gain == pytest.approx(shrunk(SCALE, SCALE / 10, SCALE, SCALE / 10))
         assert choice.runner_up is None
-        assert "expected gain on fresh patients over the defaults: 0.4 % of the" in sentence(
+        assert "expected gain on fresh patients over the defaults: 0.2 % of the" in sentence(
             choice, "ibs"
         )
 
@@ -226,7 +232,7 @@ class TestChoice:
         assert choice.runner_up.chance < LEAVES
         said = sentence(choice, "ibs")
         assert said.startswith("the defaults are kept: of the best other settings no gain is")
-        assert "80 % interval -" in said
+        assert "80 % interval in as many patients -" in said
 
     def test_where_nothing_scored_better_the_defaults_are_kept(self):
         study = study_of([made_scores(), made_scores(ibs=0.21)])
@@ -246,7 +252,7 @@ class TestChoice:
         study = study_of([made_scores(), made_scores(SCALE / 10, ibs=0.2 - 2 * SCALE)])
         judged_again(study, SCALE / 10, t1=0.2)
         # Gains of 2 t and none: their mean is t, and off by half their difference.
-        expected = shrunk(SCALE, math.hypot(SCALE / 10, SCALE), SCALE)
+        expected = shrunk(SCALE, math.hypot(SCALE / 10, SCALE), SCALE, SCALE / 10)
         choice = choose(study, "ibs")
         assert choice.gain == pytest.approx(expected)
         assert choice.gain.chance == pytest.approx(0.76, abs=0.01)
@@ -261,7 +267,7 @@ class TestChoice:
         error = SCALE / 2
         study = study_of([made_scores(), made_scores(error, ibs=0.2 - 2 * SCALE)])
         choice = choose(study, "ibs")
-        assert choice.gain == pytest.approx(shrunk(2 * SCALE, error * math.sqrt(2), SCALE))
+        assert choice.gain == pytest.approx(shrunk(2 * SCALE, error * math.sqrt(2), SCALE, error))
 
 
 class TestFinalists:
@@ -299,6 +305,7 @@ class TestWords:
         choice = choose(study, objective)
         label = OBJECTIVES[OPTIMISED[objective][0]].label
         said = (
-            f"over the defaults: {share}.0 % of the defaults' {label} (80 % interval {share}.0 to"
+            f"over the defaults: {share}.0 % of the defaults' {label} (80 % interval in as many "
+            f"patients {share}.0 to"
         )
         assert said in sentence(choice, objective)
