@@ -86,11 +86,13 @@ class BoostingConfig(_Part):
     use: bool = True
     """Whether the boosted trees are one of the stacked learners."""
     members: Annotated[int, Field(ge=2, le=50)] = 5
-    """Members in each fold; each holds out another part of its patients to choose the rounds."""
+    """Members in each fold; each holds out another part of its patients to choose the rounds. Above
+    20 000 patients there are fewer."""
     depth: Annotated[int, Field(ge=1, le=12)] = 3
     """Maximum depth of a tree."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Learning rate: fraction of the best step that a round takes."""
+    """Learning rate: fraction of the best step that a round takes; up to double above 20 000
+    patients."""
     max_rounds: Count = 400
     """Maximum number of rounds."""
     patience: Count = 40
@@ -101,7 +103,8 @@ class NetConfig(_Part):
     """The hazard network and its training."""
 
     members: Count = 8
-    """Networks in the ensemble of each fold."""
+    """Networks in the ensemble of each fold; down to half as many with more than ``batch_size``
+    patients."""
     embedding_bins: Count = 8
     """Bins of a number's piecewise-linear embedding."""
     encoder_width: Count = 48
@@ -109,7 +112,7 @@ class NetConfig(_Part):
     hidden_width: Count = 48
     """Hidden units after the fusion of the modalities."""
     dropout: Share = 0.5
-    """Dropout rate of hidden units."""
+    """Dropout rate of hidden units; it falls with the root of the patients above ``batch_size``."""
     modality_dropout: Share = 0.1
     """Modality dropout: chance that a patient's modality is withheld at a step."""
     learning_rate: Positive = 2e-3
@@ -119,13 +122,14 @@ class NetConfig(_Part):
     max_epochs: Count = 60
     """Maximum number of epochs."""
     steps_per_epoch: Count = 10
-    """Optimiser steps per epoch (between two validations), for full batches."""
+    """Optimiser steps per epoch (between two validations)."""
     patience: Count = 6
     """Patience: epochs without gain before a fold stops."""
     validation: Annotated[float, Field(gt=0, le=0.5)] = 0.15
     """Fraction of a fold's training patients that a member holds out for early stopping."""
     batch_size: Count = 4096
-    """Batch size, in patients; smaller cohorts train on all at once."""
+    """Number of patients up to which a network trains on all at once; with more, on random batches
+    of a quarter as many."""
 
 
 class StackConfig(_Part):
