@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # Networks this small only lose by threads that wait for each other, on a busy machine much. Torch
 # reads it when it is imported, so it is set before any test module is.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A second process imports torch once more; tests/training/test_second_process.py has one.
+os.environ.setdefault("ACCOMPLICE_PROCESSES", "1")
 # Some systems let the group write new files; a token file that it can write is refused.
 os.umask(0o022)
 # A terminal that is closed and Ctrl-C are heard, also where the tests were started with nohup or by

@@ -16,18 +16,20 @@ from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config, flat
 from accomplice.training.estimators.hazard import log_risk
-from accomplice.training.evaluation.importance import explained
+from accomplice.training.evaluation.importance import begin_explanations, explained
 from accomplice.training.evaluation.record import Finding, Review
 from accomplice.training.evaluation.response import ResponseEvaluation, judge_response
 from accomplice.training.evaluation.review import review
 from accomplice.training.evaluation.scores import Evaluation, judge_predicted
 from accomplice.training.fitting.baselines import fit_baselines
-from accomplice.training.fitting.fit import Fitted, fit
+from accomplice.training.fitting.fit import Fitted, assemble, trained_networks
 from accomplice.training.fitting.folds import check_folds
 from accomplice.training.fitting.out_of_fold import from_fit
-from accomplice.training.fitting.prepare import prepare
+from accomplice.training.fitting.peers import begin_peers
+from accomplice.training.fitting.prepare import Prepared, prepare
 from accomplice.training.fitting.survival_interval import fit_survival_interval
-from accomplice.training.leakage.sentinels import run_sentinels
+from accomplice.training.leakage.sentinels import begin_sentinels, run_sentinels
+from accomplice.training.learners.network.inference import Networks
 from accomplice.training.models.baselines import Baseline
 from accomplice.training.models.provenance import provenance
 from accomplice.training.models.response import (
@@ -41,6 +43,7 @@ from accomplice.training.models.risk_centiles import quantiles
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.models.survival_interval import SurvivalInterval
 from accomplice.training.progress import Tick, silent, within
+from accomplice.training.second_process import ALONE, SecondProcess, Task
 from accomplice.training.treatment.evidence import Evidence
 from accomplice.training.treatment.judging import evidence
 
@@ -52,6 +55,28 @@ NET_TIME = 0.7
 JUDGING_TIME = 0.5
 #: Share of a run's time for the primary endpoint where there are further ones.
 PRIMARY_TIME = 0.6
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The fit of a survival endpoint's model, with the work that a second process may have."""
+
+    prepared: Prepared
+    """Patients, folds and the learners fitted before the network."""
+    networks: Task[tuple[Networks, list[list[float]]]]
+    """Training of the networks."""
+    peers: Mapping[tuple[str, int], Task[Array]]
+    """Peers of the second process; see :func:`fitting.peers.begin_peers`."""
+    sentinels: Mapping[str, Task[Finding]]
+    """Leak sentinels of the second process, those of the primary endpoint only."""
+    config: Config
+    """Settings of the run."""
+    tick: Tick
+    """Progress callback."""
+    budget: Budget
+    """Time limit of the endpoint."""
+    second: SecondProcess
+    """The second process, or none."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +145,11 @@ class Trained:
 
 
 def train(
-    patients: Patients, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
+    patients: Patients,
+    config: Config,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+    second: SecondProcess = ALONE,
 ) -> Trained:
     """Fit and judge a model of each endpoint; nothing is written.
 
@@ -129,7 +158,9 @@ def train(
             binary labels only.
         config: settings of the run, the same for all survival endpoints.
         tick: progress callback.
-        budget: time limit, of which each survival endpoint has its share.
+        budget: time limit, of which each survival endpoint has its share; none with a second
+            process.
+        second: process that does a part of the work; the result is the same.
 
     Raises:
         InputError: the patients cannot be divided into folds by the primary endpoint (see
@@ -140,12 +171,7 @@ def train(
     without: dict[str, str] = {}
     if isinstance(patients, Cohort):
         further, without = _split_by_events(patients.further, config)
-        share = budget.share(PRIMARY_TIME) if further else budget
-        judged = fit_and_judge(patients, config, tick, share)
-        survival[patients.endpoint] = with_sentinels(judged, config, tick, share)
-        for k, (name, cohort) in enumerate(further.items()):
-            share = budget.share(1 / (len(further) - k))
-            survival[name] = fit_and_judge(cohort, config, within(name, tick), share)
+        survival = _fit_endpoints(patients, further, config, tick, budget, second)
     else:
         check_labels(patients)
     responses = fit_responses(patients, config)
@@ -157,47 +183,109 @@ def train(
     return Trained(bundle, survival, responses, without)
 
 
-def fit_and_judge(
-    cohort: Cohort, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
-) -> Judged:
-    """Fit and judge a model of one survival endpoint.
+def _fit_endpoints(
+    primary: Cohort,
+    further: Mapping[str, Cohort],
+    config: Config,
+    tick: Tick,
+    budget: Budget,
+    second: SecondProcess,
+) -> dict[str, Judged]:
+    """Fit and judge a model of each survival endpoint, the primary one with the leak sentinels.
+
+    Arguments and errors are those of :func:`train`.
+    """
+    cohorts = {primary.endpoint: primary, **further}
+    names, last = list(cohorts), len(cohorts) - 1
+
+    def begun_at(place: int) -> Begun:
+        name, cohort = names[place], cohorts[names[place]]
+        if place:
+            share = budget.share(1 / (len(names) - place))
+            return begin_fit(cohort, config, within(name, tick), share, second)
+        share = budget.share(PRIMARY_TIME) if further else budget
+        return begin_fit(cohort, config, tick, share, second, sentinels=True)
+
+    found: dict[str, Judged] = {}
+    begun = begun_at(0)
+    for place, name in enumerate(names):
+        # The second process has work of the next endpoint before this one waits for it.
+        ahead = begun_at(place + 1) if second.runs and place < last else None
+        judged = judge_fit(begun)
+        found[name] = judged if place else with_sentinels(judged, begun)
+        if place < last:
+            begun = ahead or begun_at(place + 1)
+    return found
+
+
+def begin_fit(
+    cohort: Cohort,
+    config: Config,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+    second: SecondProcess = ALONE,
+    *,
+    sentinels: bool = False,
+) -> Begun:
+    """Fit the learners of one survival endpoint but the network, and begin the rest.
 
     Args:
         cohort: training patients of the endpoint.
         config: settings of the run.
         tick: progress callback.
         budget: time limit.
+        second: process that does a part of the work.
+        sentinels: whether the leak sentinels will be run.
 
     Raises:
         InputError: the cohort cannot be divided into folds; see :func:`folds.assign_folds`.
     """
     prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
-    fitted = fit(prepared, config, tick, budget.share(NET_TIME))
+    networks = second.submit(
+        *(trained_networks, prepared, config),
+        here=lambda: trained_networks(prepared, config, tick, budget.share(NET_TIME)),
+        keeps=True,
+    )
+    peers = begin_peers(prepared, config, second)
+    looked = begin_sentinels(prepared.cohort, config, second) if sentinels else {}
+    return Begun(prepared, networks, peers, looked, config, tick, budget, second)
+
+
+def judge_fit(begun: Begun) -> Judged:
+    """Complete and judge the fit of one survival endpoint.
+
+    Args:
+        begun: the fit.
+
+    Raises:
+        InputError: the configured device does not exist.
+    """
+    prepared, config, tick, budget = begun.prepared, begun.config, begun.tick, begun.budget
+    networks, history = begun.networks.result()
+    fitted = assemble(prepared, networks, config, history)
     baselines = fit_baselines(prepared, config)
-    tick("evaluation", 0, 1)
-    predicted = from_fit(fitted, config, baselines, budget)
-    share = budget.share(JUDGING_TIME)
-    evaluation = judge_predicted(predicted, config, share, prepared.censoring)
-    tick("evaluation", 1, 1)
     found = evidence(fitted.effect, config)
     interval = fit_survival_interval(prepared, config) if config.survival_interval else None
     model = survival_model(fitted, baselines, "" if found is None else found.distrust, interval)
+    explaining = begin_explanations(model, prepared, config, begun.second)
+    tick("evaluation", 0, 1)
+    predicted = from_fit(fitted, config, baselines, budget, begun.peers)
+    share = budget.share(JUDGING_TIME)
+    evaluation = judge_predicted(predicted, config, share, prepared.censoring)
+    tick("evaluation", 1, 1)
     reviewed = review(predicted, evaluation, fitted.ensemble, config, tick, budget)
     if config.evaluation.explanations:
-        reviewed = explained(reviewed, model, prepared.cohort, tick, budget, len(prepared.fold))
+        repeats = len(prepared.fold)
+        reviewed = explained(reviewed, model, prepared.cohort, tick, budget, repeats, explaining)
     return Judged(model, fitted, evaluation, found, reviewed)
 
 
-def with_sentinels(
-    judged: Judged, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
-) -> Judged:
+def with_sentinels(judged: Judged, begun: Begun) -> Judged:
     """Run the leak sentinels, and return the fit with their findings in its review.
 
     Args:
         judged: the fit.
-        config: settings of the run.
-        tick: progress callback.
-        budget: time limit.
+        begun: the same fit as it was begun.
     """
     prepared = judged.fitted.prepared
     found = run_sentinels(
@@ -205,9 +293,10 @@ def with_sentinels(
         prepared.fold[0],
         judged.evaluation,
         judged.evidence,
-        config,
-        tick,
-        budget,
+        begun.config,
+        begun.tick,
+        begun.budget,
+        begun.sentinels,
     )
     return replace(judged, review=judged.review.model_copy(update={"sentinels": found}))
 

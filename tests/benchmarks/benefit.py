@@ -28,7 +28,7 @@ from accomplice.data.synthetic import draw
 from accomplice.training.config import configure
 from accomplice.training.estimators.hazard import TimeGrid
 from accomplice.training.learners.anchor import fit_anchor
-from accomplice.training.run import Judged, Trained, fit_and_judge, make_bundle
+from accomplice.training.run import Judged, Trained, begin_fit, judge_fit, make_bundle
 from accomplice.training.treatment.compared import treatment_and_status
 from accomplice.training.treatment.judging import permuted
 
@@ -48,7 +48,7 @@ def trained(n: int, variant: str, seed: int) -> Trained:
     config = configure([f"seed={seed}", "evaluation.bootstraps=1"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        survival = {"os": fit_and_judge(cohort, config)}
+        survival = {"os": judge_fit(begin_fit(cohort, config))}
     return Trained(make_bundle(cohort, survival, {}, config), survival, {}, {})
 
 

@@ -20,6 +20,7 @@ from accomplice.training.cli.terminal import say_cohort
 if TYPE_CHECKING:
     from accomplice.data.cohort import Patients
     from accomplice.training.config import Config
+    from accomplice.training.second_process import SecondProcess
     from accomplice.training.tracking.store import Store
 
     P = TypeVar("P", bound=Patients)
@@ -51,6 +52,7 @@ def begin(
     *,
     searches: bool = False,
     storage: str | None = None,
+    second: SecondProcess | None = None,
 ) -> tuple[P, Config, Store, Budget]:
     """Check the input of ``train`` and ``tune``, read the patients, and open the store.
 
@@ -59,6 +61,7 @@ def begin(
         load: function that reads a study file and its patients, such as ``loading.load_cohort``.
         searches: whether the verb uses an Optuna study, whose database is then checked.
         storage: address of that database; the store's own if absent.
+        second: second process of the command, which is ended if the work is none for it.
 
     Returns:
         Patients, configuration, store, and the budget that is left for the work.
@@ -91,7 +94,10 @@ def begin(
         else:
             check_labels(patients)
 
-        import accomplice.training.learners.network.lightning
+        if second is not None and not _is_for_two(patients, config):
+            second.end()
+        if second is None or not second.runs:
+            import accomplice.training.learners.network.lightning
         import accomplice.training.run
         import accomplice.training.tracking.runs  # noqa: F401
         from accomplice.training.search.study import check_storage
@@ -104,6 +110,13 @@ def begin(
     if budget.limited:
         budget = budget.share(keep=CLOSING * budget.spent)
     return patients, config, store, budget
+
+
+def _is_for_two(patients: Patients, config: Config) -> bool:
+    """Whether two processes share the fit of patients; several devices have their own."""
+    from accomplice.training.second_process import MOST_PATIENTS
+
+    return len(patients) <= MOST_PATIENTS and config.trainer.devices == 1
 
 
 def inputs_of(study: Path) -> list[Path]:

@@ -45,6 +45,9 @@ def train(
       accomplice train study.yaml --set net.members=16 --seed 3
       accomplice train study.yaml --max-seconds 60
 
+    With two processors a second process does a part of the work, unless there is a time limit or
+    ACCOMPLICE_PROCESSES=1 is set; the result is the same bit for bit.
+
     --max-seconds N ends the command after about N seconds, imports and logging included, with the
     best model so far: trees, the network's epochs and the bootstraps behind the intervals each get
     a part of the time. Work that was cut short is printed, and recorded in the bundle and in
@@ -54,19 +57,23 @@ def train(
     1 the network's training is not cut.
     """
     from accomplice.data.loading import load_endpoints
+    from accomplice.training.second_process import second_process
 
     request = Request(study, settings(given, seed, endpoint), out, force, max_seconds, context.obj)
-    patients, config, store, budget = begin(request, load_endpoints)
-    from accomplice.training.tracking.experiment import fit_and_keep
+    # Within a time limit all work is done in its order, so that each part gets its share.
+    with second_process(wanted=max_seconds is None) as second:
+        patients, config, store, budget = begin(request, load_endpoints, second=second)
+        from accomplice.training.tracking.experiment import fit_and_keep
 
-    with shown("train") as tick:
-        done = fit_and_keep(
-            *(store, patients, config, out, tick),
-            stage="train",
-            name=name,
-            budget=budget,
-            study_file=study,
-        )
+        with shown("train") as tick:
+            done = fit_and_keep(
+                *(store, patients, config, out, tick),
+                stage="train",
+                name=name,
+                budget=budget,
+                study_file=study,
+                second=second,
+            )
     say_result(*done)
 
 

@@ -19,6 +19,7 @@ between two patients.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from accomplice.data.arrays import Array, Ints
 from accomplice.data.cohort import Cohort
 from accomplice.data.preprocessing.scaling import column_quantiles, sort_columns
 from accomplice.training.budget import UNLIMITED, Budget
+from accomplice.training.config import Config
 from accomplice.training.estimators.hazard import log_risk, survival
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.estimators.policy import PATIENTS_TO_SHOW
@@ -37,10 +39,12 @@ from accomplice.training.evaluation.record import (
     Review,
     Surface,
 )
+from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.models.jackknife import band, versions
 from accomplice.training.models.shapley import reference, shapley
 from accomplice.training.models.survival import SurvivalModel
 from accomplice.training.progress import Tick, silent
+from accomplice.training.second_process import SecondProcess, Task
 
 #: Hospital of each patient (n,); None if unknown.
 Centre = NDArray[np.str_] | None
@@ -80,6 +84,7 @@ def explained(
     tick: Tick = silent,
     budget: Budget = UNLIMITED,
     repeats: int = 1,
+    begun: Task[dict[str, Any]] | None = None,
 ) -> Review:
     """Return a review with explanations, or with a note on why they are left out.
 
@@ -90,23 +95,49 @@ def explained(
         tick: progress callback.
         budget: time budget; with less than :data:`ENOUGH` seconds left nothing is explained.
         repeats: number of repeats of the cross-validation, each with its own folds of the model.
+        begun: the explanations that the second process makes; None where it makes none.
     """
-    values, centre = cohort.values, cohort.centre
     reason = ""
-    if values.shape[1] > MOST_FEATURES:
+    if cohort.values.shape[1] > MOST_FEATURES:
         reason = f"with more than {MOST_FEATURES} features it is not said what drives the model"
     elif budget.limited and budget.left() < ENOUGH:
         budget.cut("explanations", 0, "importance and partial effects")
         reason = "no time was left to say what drives the model"
     if reason:
         return review.model_copy(update={"notes": (*review.notes, reason)})
+    made = begun.result() if begun else explanations(model, cohort, repeats, tick)
+    return review.model_copy(update=made)
+
+
+def begin_explanations(
+    model: SurvivalModel, prepared: Prepared, config: Config, second: SecondProcess
+) -> Task[dict[str, Any]] | None:
+    """Begin a model's explanations in the second process; return None where it makes none.
+
+    Args:
+        model: model fitted to the patients.
+        prepared: the patients and their folds.
+        config: run configuration; ``evaluation.explanations`` switches them on.
+        second: the second process, or none.
+    """
+    cohort = prepared.cohort
+    wanted = config.evaluation.explanations and cohort.values.shape[1] <= MOST_FEATURES
+    if not (second.runs and wanted):
+        return None
+    return second.submit(explanations, model, cohort, len(prepared.fold))
+
+
+def explanations(
+    model: SurvivalModel, cohort: Cohort, repeats: int = 1, tick: Tick = silent
+) -> dict[str, Any]:
+    """Return a review's fields of explanations; arguments are those of :func:`explained`."""
+    values, centre = cohort.values, cohort.centre
     ranked = importance(model, values, centre, tick, repeats)
-    found = {
+    return {
         "importance": ranked,
         "effects": partial_effects(model, values, centre, ranked, tick, repeats),
         "surface": surface(model, values, centre, ranked, repeats),
     }
-    return review.model_copy(update=found)
 
 
 def importance(

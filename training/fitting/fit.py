@@ -92,11 +92,29 @@ def fit(
     Raises:
         InputError: the configured device does not exist.
     """
+    net, history = trained_networks(prepared, config, tick, budget, report)
+    return assemble(prepared, net, config, history)
+
+
+def trained_networks(
+    prepared: Prepared,
+    config: Config,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+    report: Report = unreported,
+) -> tuple[Networks, list[list[float]]]:
+    """Train the networks of all folds.
+
+    Arguments and errors are those of :func:`fit`.
+
+    Returns:
+        The networks, and their validation loss (epochs, k).
+    """
     # Torch and Lightning are imported here, since only training needs them.
     from accomplice.training.fitting.network import fit_net
 
     net, history = fit_net(prepared, config, tick, budget, report)
-    return assemble(prepared, net.networks(), config, history)
+    return net.networks(), history
 
 
 def assemble(

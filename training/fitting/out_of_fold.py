@@ -19,11 +19,12 @@ from accomplice.training.fitting.baselines import (
 )
 from accomplice.training.fitting.fit import Fitted, assemble
 from accomplice.training.fitting.folds import assign_folds
-from accomplice.training.fitting.peers import out_of_fold, peers
+from accomplice.training.fitting.peers import NOTHING_BEGUN, out_of_fold, peers
 from accomplice.training.fitting.prepare import Prepared
 from accomplice.training.models.baselines import Baseline
 from accomplice.training.models.predictions import MODEL, OUT_OF_FOLD, FoldCurves, Predictions
 from accomplice.training.models.survival import SurvivalModel
+from accomplice.training.second_process import Task
 
 
 def from_fit(
@@ -31,6 +32,7 @@ def from_fit(
     config: Config,
     baselines: Sequence[Baseline] | None = None,
     budget: Budget = UNLIMITED,
+    begun: Mapping[tuple[str, int], Task[Array]] = NOTHING_BEGUN,
 ) -> Predictions:
     """Return a fit's out-of-fold predictions, with those of baselines and peers on the same folds.
 
@@ -39,11 +41,12 @@ def from_fit(
         config: run configuration.
         baselines: fitted baselines of the same folds; fitted here if absent.
         budget: time budget, of which the peers may take a part.
+        begun: fits of the peers that were begun; see :func:`fitting.peers.begin_peers`.
     """
     prepared = fitted.prepared
     curves = {MODEL: fitted.blind} | dict(zip(fitted.ensemble.names, fitted.learners, strict=True))
     own = fit_baselines(prepared, config) if baselines is None else baselines
-    others, notes = peers(prepared, config, budget)
+    others, notes = peers(prepared, config, budget, begun)
     return Predictions(
         cohort=prepared.cohort,
         protocol=OUT_OF_FOLD,

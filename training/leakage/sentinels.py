@@ -10,8 +10,9 @@ to ``ignored`` in the study file or confirms it under ``trusted``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from types import MappingProxyType
 from typing import Literal, ParamSpec
 
 from accomplice.data.arrays import Ints
@@ -35,6 +36,7 @@ from accomplice.training.leakage.single_feature import SingleFeature, single_fea
 from accomplice.training.models.baselines import KAPLAN_MEIER
 from accomplice.training.models.predictions import MODEL
 from accomplice.training.progress import Tick, silent
+from accomplice.training.second_process import SecondProcess, Task
 from accomplice.training.treatment.evidence import Evidence, sentences
 
 #: Status of a finding, from harmless to severe; ``not run`` if the question cannot be answered.
@@ -46,6 +48,8 @@ P = ParamSpec("P")
 #: Sentinel -> its question, in the order of the findings; filled by :func:`sentinel`.
 QUESTIONS: dict[str, str] = {}
 
+#: No run of a sentinel, as a default argument.
+NOTHING_BEGUN: Mapping[str, Task[Finding]] = MappingProxyType({})
 #: Seconds of a limited budget that must be left for the fit to shuffled outcomes.
 SHUFFLED_SECONDS = 30.0
 
@@ -86,6 +90,7 @@ def run_sentinels(
     config: Config,
     tick: Tick = silent,
     budget: Budget = UNLIMITED,
+    begun: Mapping[str, Task[Finding]] = NOTHING_BEGUN,
 ) -> tuple[Finding, ...]:
     """Run all sentinels on a trained model.
 
@@ -98,26 +103,48 @@ def run_sentinels(
         tick: progress callback.
         budget: time budget; with less than ``SHUFFLED_SECONDS`` left, the pipeline is not fitted
             to shuffled outcomes.
+        begun: sentinel -> its run in the second process; see :func:`begin_sentinels`.
 
     Returns:
         A finding of each sentinel, in the order of ``QUESTIONS``.
     """
-    sentinels: tuple[Callable[[], Finding], ...] = (
-        lambda: shuffled_outcome(cohort, config, budget),
-        lambda: no_signal(evaluation),
-        lambda: ceiling(cohort, evaluation),
-        lambda: single_feature(cohort, config.seed),
-        lambda: known_after(cohort),
-        lambda: duplicated(cohort, fold),
-        lambda: immortal_time(cohort, evidence),
-        lambda: balance(cohort, evidence),
-    )
+    sentinels: dict[str, Callable[[], Finding]] = {
+        "shuffled_outcome": lambda: shuffled_outcome(cohort, config, budget),
+        "no_signal": lambda: no_signal(evaluation),
+        "ceiling": lambda: ceiling(cohort, evaluation),
+        "single_feature": lambda: single_feature(cohort, config.seed),
+        "known_after": lambda: known_after(cohort),
+        "duplicates": lambda: duplicated(cohort, fold),
+        "immortal_time": lambda: immortal_time(cohort, evidence),
+        "balance": lambda: balance(cohort, evidence),
+    }
     found = []
-    for done, run in enumerate(sentinels):
+    for done, (name, run) in enumerate(sentinels.items()):
         tick("sentinels", done, len(sentinels))
-        found.append(run())
+        found.append(begun[name].result() if name in begun else run())
     tick("sentinels", len(sentinels), len(sentinels))
     return tuple(found)
+
+
+def begin_sentinels(
+    cohort: Cohort, config: Config, second: SecondProcess
+) -> dict[str, Task[Finding]]:
+    """Begin the sentinels that take long and need no fit, if there is a second process.
+
+    Args:
+        cohort: training patients.
+        config: run configuration.
+        second: the second process, or none.
+
+    Returns:
+        Sentinel -> its run; empty without a second process.
+    """
+    if not second.runs:
+        return {}
+    return {
+        "shuffled_outcome": second.submit(shuffled_outcome, cohort, config, keeps=True),
+        "single_feature": second.submit(single_feature, cohort, config.seed),
+    }
 
 
 def fired(findings: tuple[Finding, ...]) -> bool:

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
 
 from accomplice.training.reports.page import (
@@ -64,8 +65,13 @@ def figure(drawing: Drawing, key: str, alt: str = "{caption}") -> Figure:
     Raises:
         KeyError: ``words.yaml`` lacks the caption.
     """
+    return captioned(inline_svg(drawing, key), key, alt)
+
+
+def captioned(svg: Markup, key: str, alt: str = "{caption}") -> Figure:
+    """Return the SVG element of a drawing with its caption; see :func:`figure`."""
     caption = _words()["captions"][key]
-    return Figure(inline_svg(drawing, key), alt.replace("{caption}", caption), caption)
+    return Figure(svg, alt.replace("{caption}", caption), caption)
 
 
 def table(caption: str, head: Sequence[str], rows: Rows, *, folded: bool = False) -> Table | None:

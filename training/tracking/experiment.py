@@ -13,6 +13,7 @@ from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.progress import Tick, silent
 from accomplice.training.run import Trained, train
+from accomplice.training.second_process import ALONE, SecondProcess
 from accomplice.training.search.search import Tuned, do_nothing, tune
 from accomplice.training.search.shared_fits import SharedFits
 from accomplice.training.search.study import completed, open_study, study_name
@@ -117,6 +118,7 @@ def fit_and_keep(
     tuned: str | None = None,
     budget: Budget = UNLIMITED,
     study_file: Path | None = None,
+    second: SecondProcess = ALONE,
 ) -> tuple[Trained, Path, Logged]:
     """Fit and judge a model of each endpoint in a run of its own; write the bundle and log it.
 
@@ -131,6 +133,7 @@ def fit_and_keep(
         tuned: name of the Optuna study that the settings are from; None without one.
         budget: time limit of the fit.
         study_file: file that describes the patients.
+        second: process that does a part of the work; the result is the same.
 
     Returns:
         The fitted models, the folder of their bundle, and the run as logged.
@@ -141,11 +144,13 @@ def fit_and_keep(
     """
     name = name or (stage if tuned is None else f"{stage} {tuned}")
     with runs.run(store, patients, stage, name, tuned) as run_id:
-        trained = train(patients, config, tick, budget=budget)
+        trained = train(patients, config, tick, budget, second)
         bundle = trained.bundle
         folder = store.bundles / f"{bundle.study.name}-{bundle.provenance['fit_id']}"
         path = (out or folder).absolute()
         bundle.save(path, force=True)
         log_sketch(run_id, patients)
-        logged = runs.log_training(store, run_id, patients, config, trained, path, study_file)
+        logged = runs.log_training(
+            store, run_id, patients, config, trained, path, study_file, second
+        )
     return trained, path, logged

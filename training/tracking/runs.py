@@ -12,6 +12,7 @@ import time as clock
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -25,13 +26,15 @@ from accomplice.training.config import Config, flat
 from accomplice.training.evaluation.record import read_review
 from accomplice.training.models.manifest import digest_of
 from accomplice.training.reports.figures.responses import response_figure
-from accomplice.training.reports.figures.review import review_figures
+from accomplice.training.reports.figures.review import DRAWS
 from accomplice.training.reports.figures.treatment import treatment_figures
 from accomplice.training.reports.model_card import model_card
 from accomplice.training.reports.page import Page, render
+from accomplice.training.reports.review.drawings import drawn
 from accomplice.training.reports.review.page import review_page
 from accomplice.training.reports.treatment import treatment_page
 from accomplice.training.run import Trained
+from accomplice.training.second_process import ALONE, SecondProcess
 from accomplice.training.tracking.registry import Logged, log_model
 from accomplice.training.tracking.store import Store
 from accomplice.training.tracking.stores.address import WRITTEN_BY
@@ -127,6 +130,7 @@ def log_training(
     trained: Trained,
     folder: Path,
     study: Path | None = None,
+    second: SecondProcess = ALONE,
 ) -> Logged:
     """Log a final fit: parameters, metrics, note, dataset, figures, registered model.
 
@@ -138,6 +142,7 @@ def log_training(
         trained: the fitted models.
         folder: folder of their bundle.
         study: study file, from which ``compare`` loads the patients again; None if unknown.
+        second: process that draws a part of the figures.
     """
     provenance = trained.bundle.provenance
     cuts, commit = provenance.get("cut_short", ()), provenance["git_commit"]
@@ -158,7 +163,7 @@ def log_training(
             **({STUDY_FILE: str(study.absolute())} if study and store.embedded else {}),
         },
     )
-    log_figures(run_id, trained)
+    log_figures(run_id, trained, second)
     client = MlflowClient()
     client.log_dict(run_id, dict(trained.bundle.metrics), "evaluation.json")
     if primary is not None:
@@ -197,19 +202,28 @@ def log_cohort(run_id: str, patients: Patients, context: str = "training") -> No
     MlflowClient().log_inputs(run_id, [DatasetInput(dataset, [tag])])
 
 
-def log_figures(run_id: str, trained: Trained) -> None:
+def log_figures(run_id: str, trained: Trained, second: SecondProcess = ALONE) -> None:
     """Log the run's figures (PNG), report page, model card, and the treatment's numbers and page.
 
     The figures of survival and of the treatment show the primary endpoint.
+
+    Args:
+        run_id: id of an open run.
+        trained: the fitted models.
+        second: process that draws a part of the figures.
     """
     client, synthetic = MlflowClient(), trained.bundle.study.synthetic
-    review, drawn = read_review(trained.bundle.metrics), {}
+    review, svg = read_review(trained.bundle.metrics), {}
     if review is not None:
-        for name, figure in review_figures(review):
-            client.log_figure(run_id, figure, f"figures/{name}")
-            # The page reuses the layout, which halves the cost of drawing the figure.
-            figure.set_layout_engine("none")
-            drawn[name.removesuffix(".png")] = figure
+        tasks = {name: second.submit(drawn, name, review) for name in DRAWS}
+        # The last first: the second process has begun with the first.
+        made = {name: task.result() for name, task in reversed(tasks.items())}
+        with TemporaryDirectory() as folder:
+            for name, both in made.items():
+                if both is not None:
+                    Path(folder, f"{name}.png").write_bytes(both.png)
+                    svg[name] = both.svg
+            client.log_artifacts(run_id, folder, "figures")
     if trained.primary is not None:
         evidence = trained.primary.evidence
         if evidence is not None:
@@ -221,7 +235,7 @@ def log_figures(run_id: str, trained: Trained) -> None:
     for endpoint, each in trained.responses.items():
         figure = response_figure(each.evaluation, each.label, each.probability, endpoint, synthetic)
         client.log_figure(run_id, figure, f"figures/response_{endpoint}.png")
-    client.log_text(run_id, render(review_page(trained.bundle, drawn=drawn)), "report.html")
+    client.log_text(run_id, render(review_page(trained.bundle, drawn=svg)), "report.html")
     client.log_text(run_id, model_card(trained.bundle), "model_card.md")
 
 

@@ -1,8 +1,8 @@
-"""All figures of a review by name; empty and undefined ones are left out."""
+"""All figures of a review by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
@@ -10,7 +10,6 @@ from accomplice.training.evaluation.record import Review
 from accomplice.training.reports.figures import explanations as explanation_plots
 from accomplice.training.reports.figures import performance as performance_plots
 from accomplice.training.reports.figures import subgroups as subgroup_plots
-from accomplice.training.reports.figures.style import house_style
 
 #: Function that draws one part of a review; None if the part is empty or undefined.
 Draw = Callable[[Review], Figure | None]
@@ -31,12 +30,3 @@ DRAWS: dict[str, Draw] = {
     "effects": explanation_plots.effects,
     "surface": explanation_plots.surface,
 }
-
-
-def review_figures(review: Review) -> Iterator[tuple[str, Figure]]:
-    """Yield the file name and the drawing of each figure of a review."""
-    for name, draw in DRAWS.items():
-        with house_style():
-            figure = draw(review)
-            if figure is not None:
-                yield f"{name}.png", figure

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure as Drawing
+from markupsafe import Markup
 
 from accomplice.training.estimators.intervals import Estimate
 from accomplice.training.evaluation.record import Curve, Review
@@ -21,10 +21,10 @@ class ReviewItems:
 
     Args:
         review: the evaluated model's review.
-        drawn: figures of this review that exist already, by name.
+        drawn: figures of this review that exist already as SVG elements, by name.
     """
 
-    def __init__(self, review: Review, drawn: Mapping[str, Drawing]) -> None:
+    def __init__(self, review: Review, drawn: Mapping[str, Markup]) -> None:
         self.review, self.drawn = review, drawn
 
     def figure(self, name: str) -> Figure | None:
@@ -33,9 +33,11 @@ class ReviewItems:
         Raises:
             KeyError: there is no such name.
         """
+        alt = "{caption} The numbers are in a table of this section."
+        if name in self.drawn:
+            return section_builders.captioned(self.drawn[name], name, alt)
         with house_style():
-            drawing = self.drawn.get(name) or DRAWS[name](self.review)
-            alt = "{caption} The numbers are in a table of this section."
+            drawing = DRAWS[name](self.review)
             return None if drawing is None else section_builders.figure(drawing, name, alt)
 
     def at_marks(self, curve: Curve) -> tuple[str, ...]:

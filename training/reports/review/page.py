@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from matplotlib.figure import Figure as Drawing
+from markupsafe import Markup
 
 from accomplice.data.cells.rounding import month_text
 from accomplice.data.errors import counted
@@ -40,7 +40,7 @@ SENTENCES = ("ate", "heterogeneity", "policy", "overlap", "permuted")
 def review_page(
     bundle: Bundle,
     review: Review | None = None,
-    drawn: Mapping[str, Drawing] | None = None,
+    drawn: Mapping[str, Markup] | None = None,
 ) -> Page:
     """Return the page of a model's evaluation.
 
@@ -49,7 +49,7 @@ def review_page(
             the further endpoints and the responses.
         review: record of a review on a cohort new to the model. The page then shows this record in
             place of all that the bundle's metrics hold. If absent, the bundle's own is shown.
-        drawn: figures of the review that exist already, by name.
+        drawn: figures of the review that exist already as SVG elements, by name.
 
     Raises:
         InputError: the bundle's record was written by another version.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure as Drawing
+from markupsafe import Markup
 
 from accomplice.data.cells.rounding import month_text
 from accomplice.training.evaluation.record import Review
@@ -33,7 +33,7 @@ STATUS = {
 }
 
 
-def sections(review: Review, drawn: Mapping[str, Drawing] | None = None) -> tuple[Section, ...]:
+def sections(review: Review, drawn: Mapping[str, Markup] | None = None) -> tuple[Section, ...]:
     """Return the page's sections, one for each question.
 
     Ranking, value, calibration and leaks always have a section, other questions if the record has
@@ -41,7 +41,7 @@ def sections(review: Review, drawn: Mapping[str, Drawing] | None = None) -> tupl
 
     Args:
         review: the record.
-        drawn: figures of the record that exist already, by name.
+        drawn: figures of the record that exist already as SVG elements, by name.
     """
     items = ReviewItems(review, drawn or {})
     made = (

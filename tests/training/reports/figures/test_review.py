@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from accomplice.training.reports.figures.review import DRAWS, review_figures
-from accomplice.training.reports.figures.style import BLUE, DASHES, lines
+from accomplice.training.reports.figures.review import DRAWS
+from accomplice.training.reports.figures.style import BLUE, DASHES, house_style, lines
 from tests.training.reports.made_review import (
     BASELINES,
     MODELS,
@@ -29,7 +29,14 @@ def review():
 
 @pytest.fixture(scope="module")
 def drawn(review):
-    return {name.removesuffix(".png"): figure for name, figure in review_figures(review)}
+    return figures_of(review)
+
+
+def figures_of(review):
+    """Name -> figure, of the figures that are not empty."""
+    with house_style():
+        made = {name: draw(review) for name, draw in DRAWS.items()}
+    return {name: figure for name, figure in made.items() if figure is not None}
 
 
 def picture(figure):
@@ -186,11 +193,11 @@ class TestShown:
 
 
 def test_no_patient_is_drawn_for_an_undefined_record():
-    assert list(review_figures(unknown_review())) == []
+    assert figures_of(unknown_review()) == {}
 
 
 def test_empty_parts_give_no_figure():
-    assert list(review_figures(bare_review())) == []
+    assert figures_of(bare_review()) == {}
 
 
 @pytest.mark.parametrize("name", DRAWS)
@@ -234,9 +241,9 @@ def test_one_judged_month_is_enough(review):
 
 def test_names_are_no_formulas(review):
     odd = review.model_copy(update={"cohort": "$x_{1$ & co"})
-    drawn = dict(review_figures(odd))
-    assert picture(drawn["patterns.png"])
-    assert any("$x_{1$ & co" in said for said in words(drawn["patterns.png"]))
+    drawn = figures_of(odd)
+    assert picture(drawn["patterns"])
+    assert any("$x_{1$ & co" in said for said in words(drawn["patterns"]))
 
 
 class TestLines:

@@ -6,11 +6,13 @@ import re
 from dataclasses import replace
 
 import pytest
+from markupsafe import Markup
 
 from accomplice.data.errors import InputError
 from accomplice.training.evaluation.record import REVIEW, read_review
-from accomplice.training.reports.figures.review import DRAWS, review_figures
+from accomplice.training.reports.figures.review import DRAWS
 from accomplice.training.reports.page import Figure, Table, render
+from accomplice.training.reports.review.drawings import drawn
 from accomplice.training.reports.review.page import review_page, settings_changed
 from tests.training.reports.made_review import (
     FEATURES,
@@ -165,9 +167,18 @@ def test_names_are_escaped(tiny_trained):
 def test_figures_drawn_before_are_taken_as_they_are(bundle):
     kept = {"auc": made_review().auc, "months": made_review().months}
     review = bare_review().model_copy(update=kept)
-    drawn = {name.removesuffix(".png"): figure for name, figure in review_figures(review)}
-    drawn["auc"].axes[0].set_ylabel("drawn before")
-    assert "drawn before" in render(review_page(bundle, review, drawn))
+    before = drawn("auc", review)
+    assert before is not None
+    assert before.png.startswith(b"\x89PNG")
+    assert before.svg.startswith("<svg")
+    end = Markup("<desc>drawn before</desc></svg>")
+    kept = {"auc": before.svg.removesuffix("</svg>") + end}
+    page = render(review_page(bundle, review, kept))
+    assert page.count("<desc>drawn before</desc>") == 1
+
+
+def test_nothing_is_drawn_of_an_empty_review():
+    assert [drawn(name, unknown_review()) for name in DRAWS] == [None] * len(DRAWS)
 
 
 def test_an_external_review_is_of_its_own_cohort_alone(bundle):
