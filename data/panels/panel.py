@@ -18,9 +18,9 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from accomplice.data.readers.yaml_text import own_yaml
 from accomplice.data.study_parts import as_level
 
 #: Names of the panels' files, merged in this order.
@@ -367,7 +367,7 @@ def load_panel() -> Panel:
     """Read the package's panels and merge them."""
     merged: dict[str, Any] = {}
     for name in NAMES:
-        merged = _merge(merged, yaml.safe_load(panel_text(name)))
+        merged = _merge(merged, own_yaml(panel_text(name)))
     return Panel.model_validate(merged)
 
 

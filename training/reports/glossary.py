@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-import yaml
+from accomplice.data.readers.yaml_text import own_yaml
 
 
 def terms(*words: str) -> tuple[tuple[str, str], ...]:
@@ -20,5 +20,5 @@ def terms(*words: str) -> tuple[tuple[str, str], ...]:
 @cache
 def _glossary() -> dict[str, str]:
     place = files("accomplice.training.reports").joinpath("templates", "glossary.yaml")
-    found: dict[str, str] = yaml.safe_load(place.read_text(encoding="utf-8"))
+    found: dict[str, str] = own_yaml(place.read_text(encoding="utf-8"))
     return found

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
 
+from accomplice.data.readers.yaml_text import own_yaml
 from accomplice.training.reports.page import (
     TEMPLATES,
     Figure,
@@ -88,4 +88,4 @@ def table(caption: str, head: Sequence[str], rows: Rows, *, folded: bool = False
 
 @cache
 def _words() -> Any:
-    return yaml.safe_load((TEMPLATES / "words.yaml").read_text(encoding="utf-8"))
+    return own_yaml((TEMPLATES / "words.yaml").read_text(encoding="utf-8"))
