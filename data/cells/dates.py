@@ -62,7 +62,8 @@ def date_form(cells: pd.Series) -> DateForm | None:
         numbers = known
     else:
         texts = known.astype(str).str.strip().str.removesuffix(".0")
-        if texts.map(lambda text: _TEXT.fullmatch(text) is not None).mean() > 0.5:
+        codes, distinct = pd.factorize(texts)
+        if np.array([is_date(text) for text in distinct])[codes].mean() > 0.5:
             return "dates"
         numbers = pd.to_numeric(texts, errors="coerce").dropna()
     if len(numbers) < 0.5 * len(known) or not (numbers % 1 == 0).all():

@@ -214,7 +214,7 @@ def _repeated(
     for name in columns:
         cells = frame[name]
         like_id = matches(panel.ignored.get("an identifier", ()), key_of(name))
-        text = not is_numeric_dtype(cells.dtype) and date_form(cells) is None and _worded(cells)
+        text = not is_numeric_dtype(cells.dtype) and _worded(cells) and date_form(cells) is None
         if text or (like_id and not is_float_dtype(cells.dtype)):
             candidates[name] = cells
     return next(

@@ -352,13 +352,13 @@ def _refuse_units(path: Path, width: int, below: Sequence[Record]) -> None:
     for n in (1, 2):
         if len(rows) <= ENOUGH + n - 1:
             return
-        numbers = words = 0
-        for j in range(min(MOST_COLUMNS, width)):
-            cells = [row[j] for row in rows[n:] if not _is_missing(row[j])]
-            if len(cells) >= ENOUGH and all(map(_is_number, cells)):
-                numbers += 1
-                words += all(_is_word(row[j], digits=n > 1) for row in rows[:n])
-        if words >= 2 and words >= numbers / 2:
+        columns = range(min(MOST_COLUMNS, width))
+        headed = [j for j in columns if all(_is_word(row[j], digits=n > 1) for row in rows[:n])]
+        words = sum(_has_numbers(rows[n:], j) for j in headed)
+        if words < 2:
+            continue
+        numbers = sum(_has_numbers(rows[n:], j) for j in columns)
+        if words >= numbers / 2:
             line = f"line {below[0].line} has"
             remove = "a second header, or units? Remove that line"
             if n > 1:
@@ -368,6 +368,17 @@ def _refuse_units(path: Path, width: int, below: Sequence[Record]) -> None:
                 f"{path}: not a readable table: {line} words where the rows below have numbers "
                 f"({words} columns): {remove}"
             )
+
+
+def _has_numbers(rows: Sequence[Sequence[str]], j: int) -> bool:
+    """Whether the known cells of a column are numbers, in `ENOUGH` rows or more."""
+    known = 0
+    for row in rows:
+        if not _is_missing(row[j]):
+            if not _is_number(row[j]):
+                return False
+            known += 1
+    return known >= ENOUGH
 
 
 def _is_word(cell: str, *, digits: bool) -> bool:
