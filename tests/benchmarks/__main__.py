@@ -16,6 +16,7 @@ from tests.benchmarks import (
     neutral,
     response,
     serving,
+    train_speed,
     trial_speed,
     tuning,
 )
@@ -26,6 +27,7 @@ from tests.benchmarks.characteristics import metrics, patient_interval
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "response": response.main,
     "trial": trial_speed.main,
+    "train": train_speed.main,
     "metrics": big_metrics.main,
     "coverage": metrics.main,
     "serving": lambda: serving.main([]),
