@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse.linalg import svds
 
 from accomplice.data.arrays import Array, Bools, Ints
 from accomplice.training.config import Config
@@ -18,6 +17,12 @@ MOST_PATIENTS = 4000
 MOST_COLUMNS = 40
 #: Number of cosines drawn, and maximum number of curved terms made of them.
 COSINES, CURVED = 300, 100
+#: Maximum number of rows or columns, the fewer of the two, of an exact decomposition.
+MOST_EXACT = 1000
+#: Power iterations of the approximate decomposition of a larger matrix.
+POWERS = 7
+#: Singular value, relative to the largest, up to which one is 0 but for rounding.
+NULL = 1e-6
 #: Width of the kernel, as a fraction of the root mean square distance of patients from their mean,
 #: over linear terms of standard deviation 1.
 WIDTH = 0.6
@@ -160,9 +165,23 @@ def make_terms(
 
 
 def leading_axes(X: Array, most: int) -> Array:
-    """Return the first right singular vectors (k, p) of X (n, p), k = ``most`` or fewer."""
-    if min(X.shape) <= most:
-        return np.asarray(np.linalg.svd(X, full_matrices=False)[2])
-    # A full decomposition of many columns takes minutes.
-    _, _, axes = svds(X, k=most, v0=np.ones(min(X.shape)))
-    return np.ascontiguousarray(axes[::-1])
+    """Return the first right singular vectors (k, p) of X (n, p), k = ``most`` or fewer.
+
+    Vectors of singular values that are 0 but for rounding are left out, since any others would do.
+    """
+    if min(X.shape) > MOST_EXACT:
+        # A full decomposition takes minutes. It is no approximation by Lanczos vectors, whose
+        # restarts are random in some releases of scipy whatever the seed.
+        from sklearn.utils.extmath import randomized_svd
+
+        _, length, axes = randomized_svd(X, most, n_iter=POWERS, random_state=0)
+    elif min(X.shape) <= most:
+        _, length, axes = np.linalg.svd(X, full_matrices=False)
+    else:
+        wide = X.shape[1] > len(X)
+        squares, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
+        length = np.sqrt(np.maximum(squares[: -most - 1 : -1], 0.0))
+        axes = vectors[:, : -most - 1 : -1].T
+        if wide:
+            axes = axes @ X / np.maximum(length, VARIES)[:, None]
+    return np.ascontiguousarray(axes[length > NULL * length[0]])

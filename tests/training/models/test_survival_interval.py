@@ -113,6 +113,27 @@ def test_leading_axes_are_those_of_the_whole_decomposition(shape):
     np.testing.assert_allclose(np.abs((found * expected).sum(axis=1)), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(60, 400), (400, 60), (15, 90)])
+def test_leading_axes_are_the_same_at_each_call_and_no_more_than_the_rank(shape):
+    """The columns of an indicator of each level, and of each pattern of missing values, are few."""
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((shape[0], 9)) @ rng.standard_normal((9, shape[1]))
+    found = leading_axes(X, 20)
+    assert found.shape == (9, shape[1])
+    assert np.allclose(found @ found.T, np.eye(9), atol=1e-6)
+    assert np.allclose(X @ found.T @ found, X, atol=1e-6)
+    assert all(leading_axes(X.copy(), 20).tobytes() == found.tobytes() for _ in range(3))
+
+
+def test_leading_axes_of_many_rows_and_columns_are_the_same_at_each_call():
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((1100, 25)) @ rng.standard_normal((25, 1200))
+    found = leading_axes(X, 20)
+    expected = np.linalg.svd(X, full_matrices=False)[2][:20]
+    assert np.allclose(np.abs((found * expected).sum(axis=1)), 1.0, atol=1e-6)
+    assert leading_axes(X.copy(), 20).tobytes() == found.tobytes()
+
+
 def test_a_design_without_variation_gives_the_level_alone():
     terms, blocks, scales = make_terms(np.ones((100, 4)), np.zeros(4, bool), rng=DRAWS)
     assert terms.of(np.ones((3, 4))).shape == (3, 0)
