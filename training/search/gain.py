@@ -267,7 +267,8 @@ def sentence(choice: Choice, objective: str) -> str:
         return f"{100 * value / abs(choice.defaults):.1f}"
 
     ends = " to ".join(share(end) for end in gain.interval)
-    text = f"{share(gain.mean)} % of the defaults' {label} (80 % interval in as many patients {ends} %)"
+    text = f"{share(gain.mean)} % of the defaults' {label} "
+    text += f"(80 % interval in as many patients {ends} %)"
     if choice.gain.mean > 0:
         return f"expected gain on fresh patients over the defaults: {text}"
     if choice.runner_up is None:

@@ -13,10 +13,10 @@ from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.config import Config
 from accomplice.training.progress import Tick, silent
 from accomplice.training.run import Trained, train
-from accomplice.training.second_process import ALONE, SecondProcess
 from accomplice.training.search.search import Tuned, do_nothing, tune
 from accomplice.training.search.shared_fits import SharedFits
 from accomplice.training.search.study import completed, open_study, study_name
+from accomplice.training.second_process import ALONE, SecondProcess
 from accomplice.training.tracking import runs, search_runs
 from accomplice.training.tracking.sketches import log_sketch
 from accomplice.training.tracking.store import Store
