@@ -19,7 +19,7 @@ ORDER = (
     ("data",),
     ("training.budget", "training.progress"),
     ("training.config", "training.databases", "training.estimators", "training.processes"),
-    ("training.metrics", "training.learners"),
+    ("training.metrics", "training.learners", "training.second_process"),
     ("training.treatment",),
     ("training.models",),
     ("training.bundle", "training.fitting"),
