@@ -240,14 +240,14 @@ def begin_fit(
     Raises:
         InputError: the cohort cannot be divided into folds; see :func:`folds.assign_folds`.
     """
-    prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME))
+    looked = begin_sentinels(cohort.in_order(), config, second) if sentinels else {}
+    prepared = prepare(cohort, config, tick, budget.share(FOLDS_TIME), second)
     networks = second.submit(
         *(trained_networks, prepared, config),
         here=lambda: trained_networks(prepared, config, tick, budget.share(NET_TIME)),
         keeps=True,
     )
     peers = begin_peers(prepared, config, second)
-    looked = begin_sentinels(prepared.cohort, config, second) if sentinels else {}
     return Begun(prepared, networks, peers, looked, config, tick, budget, second)
 
 

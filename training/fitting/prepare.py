@@ -22,6 +22,7 @@ from accomplice.training.learners.learner import TrainingData
 from accomplice.training.learners.registry import LEARNERS
 from accomplice.training.models.fold_model import FoldModel
 from accomplice.training.progress import Tick, silent
+from accomplice.training.second_process import ALONE, SecondProcess
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,11 @@ class Prepared:
 
 
 def prepare(
-    cohort: Cohort, config: Config, tick: Tick = silent, budget: Budget = UNLIMITED
+    cohort: Cohort,
+    config: Config,
+    tick: Tick = silent,
+    budget: Budget = UNLIMITED,
+    second: SecondProcess = ALONE,
 ) -> Prepared:
     """Divide the patients into folds, and fit each fold's learners except the network.
 
@@ -92,6 +97,7 @@ def prepare(
         config: run configuration.
         tick: progress callback.
         budget: time budget, shared by the folds.
+        second: process that fits a part of the folds.
 
     Raises:
         InputError: the cohort cannot be divided into folds; see :func:`folds.assign_folds`.
@@ -99,16 +105,21 @@ def prepare(
     cohort = cohort.in_order()
     (time, event), blind = cohort.outcome, cohort.prognostic()
     fold = assign_folds(cohort, time, event, config)
-    models: list[FoldModel] = []
-    total = sum(int(assignment.max()) + 1 for assignment in fold)
-    for assignment in fold:
-        for k in range(int(assignment.max()) + 1):
-            own = budget.share(1 / (total - len(models)))
-            train = np.flatnonzero(assignment != k)
-            models.append(_fit_fold(blind, train, config, own))
-            tick("folds", len(models), total)
+    training = [np.flatnonzero(a != k) for a in fold for k in range(int(a.max()) + 1)]
+    models: dict[int, FoldModel] = {}
+    if second.runs:
+        tasks = [second.submit(_fit_fold, blind, train, config, UNLIMITED) for train in training]
+        # The last first: the second process has begun with the first.
+        for k in reversed(range(len(tasks))):
+            models[k] = tasks[k].result()
+            tick("folds", len(models), len(training))
+    for k in range(len(models), len(training)):
+        own = budget.share(1 / (len(training) - k))
+        models[k] = _fit_fold(blind, training[k], config, own)
+        tick("folds", len(models), len(training))
     grid = time_grid(cohort, config)
-    return Prepared(cohort, blind, fold, tuple(models), grid, config.folds.by == "centre")
+    ordered = tuple(models[k] for k in range(len(training)))
+    return Prepared(cohort, blind, fold, ordered, grid, config.folds.by == "centre")
 
 
 def time_grid(cohort: Cohort, config: Config) -> TimeGrid:
