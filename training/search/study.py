@@ -48,8 +48,13 @@ FINAL = 1.5
 
 
 def study_name(cohort: Cohort, config: Config) -> str:
-    """Return a study's name by cohort and configuration, so that the same command resumes it."""
-    decided = json.dumps([cohort.fingerprint(), flat(config)], sort_keys=True)
+    """Return a study's name by cohort and configuration, so that the same command resumes it.
+
+    ``search.patience`` is no part of it: a search that ended can go on with more.
+    """
+    settings = flat(config)
+    del settings["search.patience"]
+    decided = json.dumps([cohort.fingerprint(), settings], sort_keys=True)
     digest = hashlib.sha256(decided.encode()).hexdigest()[:10]
     return f"{cohort.study.name}-{cohort.endpoint}-{digest}"
 

@@ -42,6 +42,7 @@ class TestName:
         cohort, config = small_cohort.take(np.arange(80)), configure()
         name = study_name(cohort, config)
         assert name == study_name(cohort, configure([], config))
+        assert name == study_name(cohort, configure(["search.patience=99"], config))
         assert name.startswith(f"{cohort.study.name}-os-")
         assert name != study_name(small_cohort, config)
         for other in ("net.members=3", "seed=1", "search.objective=uno_c", "forest.use=false"):
