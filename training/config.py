@@ -103,8 +103,7 @@ class NetConfig(_Part):
     """The hazard network and its training."""
 
     members: Count = 8
-    """Networks in the ensemble of each fold; down to half as many with more than ``batch_size``
-    patients."""
+    """Networks in each fold's ensemble; down to half with more patients than ``batch_size``."""
     embedding_bins: Count = 8
     """Bins of a number's piecewise-linear embedding."""
     encoder_width: Count = 48

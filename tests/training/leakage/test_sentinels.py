@@ -110,9 +110,7 @@ class TestShuffledOutcome:
         monkeypatch.setattr(
             accomplice.training.fitting.prepare,
             "_fit_fold",
-            lambda cohort, time, event, train, *rest: honest(
-                cohort, time, event, np.arange(len(time)), *rest
-            ),
+            lambda cohort, train, *rest: honest(cohort, np.arange(len(cohort)), *rest),
         )
         found = shuffled_outcome(small_cohort, tiny_config)
         assert found.status == "fired"

@@ -143,6 +143,6 @@ class TestUndefined:
         assert all(math.isnan(value) for value in found.scores["uno_c"])
 
 
-@pytest.mark.parametrize(("score", "expected"), [("ibs", 0.0008), ("uno_c", 0.004), ("ici", 0.02)])
+@pytest.mark.parametrize(("score", "expected"), [("ibs", 0.0004), ("uno_c", 0.002), ("ici", 0.01)])
 def test_scale_of_gains_is_relative_except_of_c(score, expected):
     assert OBJECTIVES[score].scale(0.2) == pytest.approx(expected)
