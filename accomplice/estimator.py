@@ -138,7 +138,7 @@ class SurvivalEstimator(BaseEstimator):
         # Torch, which only fitting needs.
         from accomplice.training.fitting.fit import fit
         from accomplice.training.fitting.prepare import prepare
-        from accomplice.training.run import survival_model
+        from accomplice.training.fitting.survival_model import survival_model
 
         frame = self._frame(X, reset=True)
         event, time = outcome(y, len(frame))

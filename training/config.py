@@ -146,7 +146,7 @@ class SearchConfig(_Part):
     """The search for better settings by ``tune``."""
 
     objective: Literal["ibs", "uno_c", "calibration", "several"] = "ibs"
-    """What trials are ranked by, out of fold: integrated Brier score, Uno's C, integrated
+    """Score that ranks the trials, out of fold: integrated Brier score, Uno's C, integrated
     calibration index at half the horizon, or the Brier score of those within a standard error of
     the best in the other two."""
     patience: Count = 25

@@ -7,15 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from accomplice.data.arrays import Array
 from accomplice.data.cohort import Cohort, Patients
 from accomplice.data.errors import InputError
 from accomplice.training.budget import UNLIMITED, Budget
 from accomplice.training.bundle import Bundle
 from accomplice.training.config import Config, flat
-from accomplice.training.estimators.hazard import log_risk
 from accomplice.training.evaluation.importance import begin_explanations, explained
 from accomplice.training.evaluation.record import Finding, Review
 from accomplice.training.evaluation.response import ResponseEvaluation, judge_response
@@ -28,9 +25,9 @@ from accomplice.training.fitting.out_of_fold import from_fit
 from accomplice.training.fitting.peers import begin_peers
 from accomplice.training.fitting.prepare import Prepared, prepare
 from accomplice.training.fitting.survival_interval import fit_survival_interval
+from accomplice.training.fitting.survival_model import survival_model
 from accomplice.training.leakage.sentinels import begin_sentinels, run_sentinels
 from accomplice.training.learners.network.inference import Networks
-from accomplice.training.models.baselines import Baseline
 from accomplice.training.models.provenance import provenance
 from accomplice.training.models.response import (
     ResponseModel,
@@ -39,9 +36,7 @@ from accomplice.training.models.response import (
     out_of_fold,
     why_no_model,
 )
-from accomplice.training.models.risk_centiles import quantiles
 from accomplice.training.models.survival import SurvivalModel
-from accomplice.training.models.survival_interval import SurvivalInterval
 from accomplice.training.progress import Tick, silent, within
 from accomplice.training.second_process import ALONE, SecondProcess, Task
 from accomplice.training.treatment.evidence import Evidence
@@ -378,35 +373,4 @@ def make_bundle(
         config=settings,
         metrics=metrics,
         provenance=provenance(patients, settings, cuts, predicted),
-    )
-
-
-def survival_model(
-    fitted: Fitted,
-    baselines: tuple[Baseline, ...] = (),
-    distrust: str = "",
-    interval: SurvivalInterval | None = None,
-) -> SurvivalModel:
-    """Return the model that predicts new patients.
-
-    Args:
-        fitted: the fit to the training cohort.
-        baselines: reference models fitted on the same folds.
-        distrust: reason why no advice can rest on the treatment's effect; empty if there is none.
-        interval: model of a patient's survival interval; None if the model gives no interval.
-    """
-    cohort, risk = fitted.prepared.cohort, log_risk(fitted.cumulative)
-    centre = float(np.mean(risk))
-    return SurvivalModel(
-        study=cohort.study,
-        endpoint=cohort.endpoint,
-        ensemble=fitted.ensemble,
-        effect=None if fitted.effect is None else fitted.effect.effect,
-        no_effect=fitted.no_effect,
-        distrust=distrust,
-        risk_centre=centre,
-        risk_reference=quantiles(risk - centre),
-        baselines=baselines,
-        followed=cohort.followed,
-        interval=interval,
     )

@@ -355,10 +355,7 @@ def _refuse_units(path: Path, width: int, below: Sequence[Record]) -> None:
         columns = range(min(MOST_COLUMNS, width))
         headed = [j for j in columns if all(_is_word(row[j], digits=n > 1) for row in rows[:n])]
         words = sum(_has_numbers(rows[n:], j) for j in headed)
-        if words < 2:
-            continue
-        numbers = sum(_has_numbers(rows[n:], j) for j in columns)
-        if words >= numbers / 2:
+        if words >= 2 and words >= sum(_has_numbers(rows[n:], j) for j in columns) / 2:
             line = f"line {below[0].line} has"
             remove = "a second header, or units? Remove that line"
             if n > 1:

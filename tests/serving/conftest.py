@@ -20,8 +20,8 @@ from accomplice.training.config import configure, flat
 from accomplice.training.fitting.fit import fit
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.fitting.survival_interval import fit_survival_interval
+from accomplice.training.fitting.survival_model import survival_model
 from accomplice.training.models.manifest import MANIFEST, read_folder, write_folder
-from accomplice.training.run import survival_model
 from tests.conftest import TINY, Shared
 
 STUDY: dict[str, Any] = {

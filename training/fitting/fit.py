@@ -17,7 +17,7 @@ from accomplice.training.learners.network.inference import Networks
 from accomplice.training.learners.stack import Stack, fit_stack
 from accomplice.training.models.ensemble import Ensemble
 from accomplice.training.models.forward import BLOCK, BatchedEnsemble
-from accomplice.training.progress import Report, Tick, silent, unreported
+from accomplice.training.progress import Tick, silent
 from accomplice.training.treatment.benefit import under
 from accomplice.training.treatment.cross_fitted import CrossFitted, cross_fit
 
@@ -78,7 +78,6 @@ def fit(
     config: Config,
     tick: Tick = silent,
     budget: Budget = UNLIMITED,
-    report: Report = unreported,
 ) -> Fitted:
     """Train the networks of all folds, stack them with the other learners, estimate the effect.
 
@@ -87,12 +86,11 @@ def fit(
         config: run configuration.
         tick: progress callback.
         budget: time budget of the network's training.
-        report: callback with each epoch and the folds' mean validation loss.
 
     Raises:
         InputError: the configured device does not exist.
     """
-    net, history = trained_networks(prepared, config, tick, budget, report)
+    net, history = trained_networks(prepared, config, tick, budget)
     return assemble(prepared, net, config, history)
 
 
@@ -101,7 +99,6 @@ def trained_networks(
     config: Config,
     tick: Tick = silent,
     budget: Budget = UNLIMITED,
-    report: Report = unreported,
 ) -> tuple[Networks, list[list[float]]]:
     """Train the networks of all folds.
 
@@ -113,7 +110,7 @@ def trained_networks(
     # Torch and Lightning are imported here, since only training needs them.
     from accomplice.training.fitting.network import fit_net
 
-    net, history = fit_net(prepared, config, tick, budget, report)
+    net, history = fit_net(prepared, config, tick, budget)
     return net.networks(), history
 
 

@@ -22,7 +22,7 @@ from accomplice.training.config import configure
 from accomplice.training.estimators.policy import WORTH
 from accomplice.training.fitting.fit import fit
 from accomplice.training.fitting.prepare import prepare
-from accomplice.training.run import survival_model
+from accomplice.training.fitting.survival_model import survival_model
 from accomplice.training.treatment.benefit import ABSTAINS, FAVOURS, FAVOURS_NONE, NO_CLEAR
 from accomplice.training.treatment.judging import evidence
 from tests.benchmarks.characteristics import simulated

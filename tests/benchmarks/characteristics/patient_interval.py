@@ -25,7 +25,7 @@ from accomplice.training.config import Config, configure
 from accomplice.training.fitting.fit import fit
 from accomplice.training.fitting.prepare import prepare
 from accomplice.training.fitting.survival_interval import fit_survival_interval
-from accomplice.training.run import survival_model
+from accomplice.training.fitting.survival_model import survival_model
 from tests.benchmarks import benefit
 
 MONTHS = np.array([12.0, 36.0, 60.0])

@@ -22,8 +22,8 @@ from accomplice.training.evaluation.scores import judge_predicted
 from accomplice.training.fitting.fit import fit
 from accomplice.training.fitting.out_of_fold import from_fit
 from accomplice.training.fitting.prepare import prepare
+from accomplice.training.fitting.survival_model import survival_model
 from accomplice.training.metrics.calibration import calibration_at
-from accomplice.training.run import survival_model
 from tests.benchmarks.characteristics.patient_interval import World, gastric, plain
 
 #: Size of a cohort -> cohorts that are drawn.
